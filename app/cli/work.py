@@ -79,8 +79,7 @@ class Work:
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
         from app.migration.sources.pace import Pace
-        from app.migration.tables.metadata import load_metadata
-        from app.migration.tables.selected_tables import select_tables
+        from app.migration.tables.metadata import load_metadata, select_tables
 
         pace = Pace(rate_of(max_rate))
         settings = load_settings()

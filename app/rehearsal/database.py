@@ -5,9 +5,13 @@ rehearsal's mark, a comment with its id; and the lock of the rehearsal's owner i
 rehearsal was killed over before it was marked is known by its record, and is dropped only if there is nothing in it.
 """
 
+import os
 import re
 import secrets
+import shutil
 import socket
+import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,9 +20,9 @@ from pathlib import Path
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.errors import BotdataError
+from app.errors import BotdataError, MigrationError
 from app.migration.target.target_session import explained
-from app.rehearsal.directory import delete_directory, directory_of, make_directory
+from app.next_step import Command, NextStep
 from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
 from app.state import rehearsals
 from app.state.fetching import fetch_value
@@ -206,3 +210,87 @@ async def _is_empty(places: Places, name: str) -> bool:
 def _mark(rehearsal: str) -> str:
     assert re.fullmatch("[0-9a-f]+", rehearsal)
     return f"botdata rehearsal {rehearsal}"
+
+
+# PostgreSQL's own triggers, which keep foreign keys and deferrable constraints, are internal, and stay.
+_TABLES = """
+SELECT n.nspname, c.relname, count(*) FILTER (WHERE tgparentid = 0) FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT tgisinternal AND tgenabled <> 'D' AND relkind IN ('r', 'p', 'f') GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_OF_EVENTS = "SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1"
+
+
+async def disable_triggers(connection: AsyncConnection) -> int:
+    """Disable the triggers of users on tables, and those on events; gives how many there were."""
+    disabled = 0
+    async with connection.transaction():
+        for (name,) in await (await connection.execute(_OF_EVENTS)).fetchall():
+            await connection.execute(sql.SQL("ALTER EVENT TRIGGER {} DISABLE").format(sql.Identifier(name)))
+            disabled += 1
+        for schema, table, count in await (await connection.execute(_TABLES)).fetchall():
+            name = sql.Identifier(schema, table)
+            await connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(name))
+            disabled += count
+    return disabled
+
+
+_MARK = "rehearsal"  # the file that says whose directory it is
+_ENDING = 20.0  # seconds that the servers of a killed rehearsal may take to end
+_POLL = 0.1
+
+
+def temporary_directory() -> Path:
+    """Where the directories of rehearsals are: TMPDIR, or the system's."""
+    return Path(tempfile.gettempdir()).absolute()
+
+
+def directory_of(rehearsal: str) -> Path:
+    """Where it is to be."""
+    return temporary_directory() / f"{PREFIX}{rehearsal}"
+
+
+def make_directory(rehearsal: str) -> None:
+    """Make it, and mark it; MigrationError where the system refuses."""
+    directory = directory_of(rehearsal)
+    try:
+        directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)  # a PostgreSQL of root's is another user's
+        (directory / _MARK).write_text(rehearsal)
+    except OSError as error:
+        raise MigrationError(
+            f"{directory} cannot be made: {error.strerror}",
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep("set TMPDIR to a directory that can be written, then: ", Command(STEP)),
+        ) from error
+
+
+def delete_directory(record: RehearsalRecord) -> list[str]:
+    """Delete it where it is the rehearsal's, by its name and by the mark in it; what is left, in words."""
+    if record.directory is None:
+        return []
+    directory = Path(record.directory)
+    if record.machine != socket.gethostname():
+        return [f"{directory} may be left on {record.machine}: to remove it, run this there"]
+    if directory.name != f"{PREFIX}{record.id}" or directory.is_symlink() or not directory.is_dir():
+        return []
+    mark = directory / _MARK
+    if any(directory.iterdir()) and not (mark.is_file() and mark.read_text() in {record.id, ""}):
+        return [f"{directory} does not bear the mark of the rehearsal that is recorded: it is left as it is"]
+    deadline = time.monotonic() + _ENDING
+    while not _emptied(directory, mark):
+        if time.monotonic() > deadline:
+            return [f"{directory} cannot be deleted"]
+        time.sleep(_POLL)  # a server that was left to stop by itself may still write
+    shutil.rmtree(directory)
+    return []
+
+
+def _emptied(directory: Path, mark: Path) -> bool:
+    """Delete all but the mark, which goes last, so that a deletion that is killed can go on."""
+    for each in directory.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+        elif each != mark:
+            each.unlink(missing_ok=True)
+    return set(directory.iterdir()) <= {mark}

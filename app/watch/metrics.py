@@ -6,7 +6,7 @@ from itertools import accumulate
 from app.common.latency import ends
 from app.cutover.stages import Stage
 from app.state.cutover.comparisons import MethodReport
-from app.watch.facts import Facts
+from app.watch.watcher import Facts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RESULTS = ("equal", "different", "error", "skipped")

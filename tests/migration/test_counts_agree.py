@@ -10,7 +10,7 @@ from app.errors import MigrationError
 from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
 from app.migration.copy.copier import CopyOptions
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions

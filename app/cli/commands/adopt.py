@@ -17,7 +17,7 @@ from app.cli.work import shown_source
 
 if TYPE_CHECKING:
     from app.adopt.adopt import AdoptReport
-    from app.adopt.catalog import Difference
+    from app.adopt.proof import Difference
     from app.adopt.scratch import Embedded
 
 
@@ -69,8 +69,7 @@ def adopt(
     """
     from app.adopt.adopt import AdoptOptions
     from app.adopt.adopt import adopt as make
-    from app.adopt.schema_file import loaded
-    from app.adopt.scratch import ScratchPlaces
+    from app.adopt.scratch import ScratchPlaces, loaded
 
     settings = load_settings()
     url = source or (settings.migration_source.get_secret_value() if settings.migration_source else None)

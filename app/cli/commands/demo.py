@@ -112,7 +112,7 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
 
 async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
     from app.migration.copy.copier import copy
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.migration.verify.verifier import verify
     from app.models import Base
     from app.parity.check import check_parity
@@ -143,7 +143,7 @@ async def _open_source(settings: Settings) -> AsyncIterator[RestSource]:
 def _write_report(settings: Settings) -> Path:
     """The report of the demo's move, in the working directory."""
     from app.cli.commands.report.command import spoken_here, write_report
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.models import Base
     from app.report.making import make_report
 

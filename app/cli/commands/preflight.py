@@ -95,7 +95,7 @@ async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) 
 
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
-    from app.migration.stream.source.requirements import examine_stream
+    from app.migration.stream.source.gaps import examine_stream
 
     async with work.open_source(complain) as source:
         assert isinstance(source, PostgresSource)
@@ -169,7 +169,7 @@ async def examine(
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_schema import examine_against
     from app.models import Base
-    from app.schema.state import ExamineSchema
+    from app.schema.plan import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
     source: Supabase | str

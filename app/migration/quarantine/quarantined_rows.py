@@ -10,7 +10,7 @@ from sqlalchemy import MetaData
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.tables.copy_table import key_columns, name_of
-from app.migration.tables.selected_tables import find_table
+from app.migration.tables.metadata import find_table
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones

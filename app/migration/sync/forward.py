@@ -16,7 +16,7 @@ from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
 from app.migration.runs.report import refusals_of
-from app.migration.sources.counts import shown_count
+from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Progress, Source, key_of, records_of

@@ -21,8 +21,7 @@ from app.next_step import NextStep
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
-    from app.fleet.choosing import Chosen
-    from app.fleet.each import Fleet, Work
+    from app.fleet.each import Chosen, Fleet, Work
     from app.fleet.outcome import Outcome
     from app.migration.sources.source import Progress
     from app.settings import Settings
@@ -42,7 +41,7 @@ def status(only: Only = None, jobs: Jobs = 4, as_json: AsJson = False) -> None:
 
     Example: botdata fleet status --only 't*'
     """
-    from app.fleet.choosing import choose
+    from app.fleet.each import choose
     from app.fleet.status import STEP, look
 
     settings, url = _prepared(STEP)
@@ -72,7 +71,7 @@ def upgrade(
 
     Example: botdata fleet upgrade --create t17 --only 't*'
     """
-    from app.fleet.choosing import checked_names, choose
+    from app.fleet.each import checked_names, choose
     from app.fleet.upgrade import STEP, Upgrades
 
     settings, url = _prepared(STEP)
@@ -119,12 +118,10 @@ def verify(
 
     Example: botdata fleet verify --sources sources.toml --only 't*'
     """
-    from app.fleet.choosing import choose
+    from app.fleet.each import choose
     from app.fleet.outcome import Outcome, SalonResult
-    from app.fleet.sources import read_sources
-    from app.fleet.verify import STEP, Verifications
-    from app.migration.tables.metadata import load_metadata
-    from app.migration.tables.selected_tables import select_tables
+    from app.fleet.verify import STEP, Verifications, read_sources
+    from app.migration.tables.metadata import load_metadata, select_tables
 
     rate = rate_of(max_rate)
     settings, url = _prepared(STEP)
@@ -159,7 +156,7 @@ def verify(
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.fleet.choosing import database_of
+    from app.fleet.each import database_of
 
     settings = load_settings()
     project = read_project()

@@ -34,8 +34,7 @@ from app.next_step import Command, NextStep
 if TYPE_CHECKING:
     from app.cli.commands.rehearse.move import Rehearsal
     from app.rehearsal.database import Leftovers
-    from app.rehearsal.disk import Room
-    from app.rehearsal.places import Places
+    from app.rehearsal.places import Places, Room
 
 
 On = Annotated[
@@ -134,9 +133,8 @@ def _clean_up(on: str | None, as_json: bool) -> None:
 async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:
     """The source's size, and the room where the rehearsal will lie; stops where it cannot be."""
     from app.migration.target.target_session import explained
-    from app.rehearsal.directory import temporary_directory
-    from app.rehearsal.disk import room_at, server_room, source_bytes
-    from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
+    from app.rehearsal.database import temporary_directory
+    from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create, room_at, server_room, source_bytes
 
     if work.given.foreign and work.revisions is None:
         raise MigrationError(
@@ -159,8 +157,7 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
 
 def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, accepted: bool) -> None:
     """Stop where there is too little room, or where that cannot be known and was not accepted."""
-    from app.rehearsal.disk import too_little
-    from app.rehearsal.places import NOTHING_DONE, STEP
+    from app.rehearsal.places import NOTHING_DONE, STEP, too_little
 
     if short := too_little(size or 0, rooms):
         raise MigrationError(

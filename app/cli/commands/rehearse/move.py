@@ -22,11 +22,9 @@ from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
-from app.rehearsal.database import ThrowAway, throw_away_database
-from app.rehearsal.disk import table_bytes
-from app.rehearsal.places import STEP, Places
+from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
+from app.rehearsal.places import STEP, Places, table_bytes
 from app.rehearsal.steps import FAILED, RehearsedStep, Steps
-from app.rehearsal.triggers import disable_triggers
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Finding
@@ -219,7 +217,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.tables import BUSINESS_TABLES
     from app.migration.tables.copy_table import name_of
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.rehearsal.there_and_back import RehearsedCutover, fill_stand_in, there_and_back
 
     tables = select_tables(work.metadata, groups={"business"})
