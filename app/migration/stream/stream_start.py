@@ -1,7 +1,5 @@
 """The start of a sync by the change stream: both ends are opened, and what may be missing comes by xmin."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack

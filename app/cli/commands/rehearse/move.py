@@ -1,12 +1,9 @@
 """The steps of a rehearsal, in their order."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.cli.commands.copy import copy_options
 from app.cli.commands.cutover.moves import send_recorded
@@ -18,6 +15,9 @@ from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import MigrateOptions, migrate
+from app.migration.preflight.findings import Finding
+from app.migration.runs.report import CopyReport, Refusal
+from app.migration.sources.source import Progress, Source
 from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
@@ -25,13 +25,8 @@ from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
 from app.rehearsal.places import STEP, Places, table_bytes
 from app.rehearsal.steps import FAILED, RehearsedStep, Steps
-
-if TYPE_CHECKING:
-    from app.migration.preflight.findings import Finding
-    from app.migration.runs.report import CopyReport, Refusal
-    from app.migration.sources.source import Progress, Source
-    from app.schema.revisions import Upgrade
-    from app.settings import Settings
+from app.schema.revisions import Upgrade
+from app.settings import Settings
 
 _OF_MOVE = ("copy", "migrate", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
