@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -193,28 +193,17 @@ class Work:
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
+        from app.migration.sources.opening import Supabase, open_source
+        from app.migration.target.target_session import explained
+
         self.pace.tell = notice
-        if self.source_url is not None:
-            from app.migration.sources.postgres.postgres_source import open_postgres_source
-            from app.migration.target.target_session import explained
-
-            with explained(self.command, setting="--source", pending=f"all of {self.command}"):
-                opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice, pace=self.pace)
-                postgres = await opened.__aenter__()
-            try:
-                yield postgres
-            finally:
-                await opened.__aexit__(None, None, None)
-            return
-        from app.migration.sources.rest.rest_source import RestSource
-        from app.stores.supabase.client import SupabaseRest
-
-        url, key = self.settings.require_supabase()
-        rest = await SupabaseRest.open(url, key, request_timeout=60.0)
-        try:
-            yield RestSource(rest, url, on_retry=notice, pace=self.pace)
-        finally:
-            await rest.close()
+        place = self.source_url or Supabase(*self.settings.require_supabase())
+        setting = "--source" if self.source_url else "SUPABASE_URL"
+        async with AsyncExitStack() as opened:
+            with explained(self.command, setting=setting, pending=f"all of {self.command}"):
+                opening = open_source(place, notice, step=self.command, pace=self.pace)
+                source = await opened.enter_async_context(opening)
+            yield source
 
 
 def refuse_source_as_target(settings: Settings, target: str, source_url: str | None = None) -> None:

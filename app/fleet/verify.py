@@ -17,10 +17,9 @@ from app.cutover.stages import Stage
 from app.errors import SettingsError
 from app.fleet.each import address_of
 from app.fleet.outcome import Outcome, SalonResult, away
-from app.migration.preflight.opening import Supabase, open_source
-from app.migration.retry import Limits
 from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.report import VerifyReport
+from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.pace import MaxRate, Pace
 from app.migration.sources.rest.key_role import require_service_key
 from app.migration.tables.copy_table import name_of
@@ -208,7 +207,7 @@ class Verifications:
         async with kept_pace(pace, target, "verify", progress.notice), AsyncExitStack() as opened:
             with explained("verify", setting="--sources", pending="everything; nothing was compared"):
                 place = source.opened_by("verify")
-                opening = open_source(place, Limits(), progress.notice, step="verify", pace=pace)
+                opening = open_source(place, progress.notice, step="verify", pace=pace)
                 rows = await opened.enter_async_context(opening)
             report = await verify(rows, target, self.tables, progress, VerifyOptions())
         if report.clean:

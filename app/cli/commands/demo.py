@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from app.cli.running import run_async
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
     from app.migration.runs.report import CopyReport, VerifyReport
-    from app.migration.sources.rest.rest_source import RestSource
+    from app.migration.sources.source import Source
     from app.parity.comparison import Comparison
     from app.settings import Settings
 
@@ -127,17 +126,10 @@ async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyRe
     return copied, verified, await check_parity(settings, size=40, writes=True)
 
 
-@asynccontextmanager
-async def _open_source(settings: Settings) -> AsyncIterator[RestSource]:
-    from app.migration.sources.rest.rest_source import RestSource
-    from app.stores.supabase.client import SupabaseRest
+def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
+    from app.migration.sources.opening import Supabase, open_source
 
-    url, key = settings.require_supabase()
-    rest = await SupabaseRest.open(url, key)
-    try:
-        yield RestSource(rest, url)
-    finally:
-        await rest.close()
+    return open_source(Supabase(*settings.require_supabase()), step="demo")
 
 
 def _write_report(settings: Settings) -> Path:

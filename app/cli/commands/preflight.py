@@ -165,9 +165,9 @@ async def examine(
     upgrades: bool,
     app_role: str | None = None,
 ) -> PreflightReport:
-    from app.migration.preflight.opening import Supabase
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_schema import examine_against
+    from app.migration.sources.opening import Supabase
     from app.models import Base
     from app.schema.plan import ExamineSchema
 
