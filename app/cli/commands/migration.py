@@ -23,7 +23,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.project import read_project
 from app.cli.render import Document, document, say, say_words, show
@@ -76,7 +76,7 @@ def migrate(
         source,
         metadata,
         source_schema,
-        checks=repeated(ignore_column, accept),
+        checks=again(ignore_column=ignore_column, accept=accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
         max_rate=max_rate,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +20,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.render import Document, Table, Words, complain, document, say, say_words, show
 from app.cli.work import Work
@@ -71,11 +70,8 @@ def preflight(
         metadata,
         source_schema,
         check_key=False,
-        checks=repeated(ignore_column, accept),
-        own=[
-            *([] if app_role is None else [f"--app-role {shlex.quote(app_role)}"]),
-            *["--by stream"] * (by is By.STREAM),
-        ],
+        checks=again(ignore_column=ignore_column, accept=accept),
+        own=again(app_role=app_role, by=by if by is By.STREAM else None),
     )
     if by is By.STREAM:
         work.require_stream("--by")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ from app.cli.options import (
     Tables,
     WithBaileys,
     Yes,
-    repeated,
+    again,
     require_yes,
 )
 from app.cli.render import Document, Table, Words, complain, document, first, reason, rounded, say_words, show
@@ -86,15 +85,14 @@ def rehearse(
     if clean_up:
         _clean_up(on, as_json)
         return
-    shown_on = []
-    if on is not None:
-        address = sqlalchemy_url(on, name="--on").set(drivername="postgresql")
-        shown_on = [f"--on {shlex.quote(address.render_as_string(hide_password=True))}"]
+    server = None if on is None else sqlalchemy_url(on, name="--on").set(drivername="postgresql")
+    shown = None if server is None else server.render_as_string(hide_password=True)
     unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
     wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
     work = Work.prepare(
-        "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
-        own=["--without-cutover"] * without_cutover + shown_on, max_rate=max_rate,
+        "rehearse", tables, with_baileys, key_role_ok, source, metadata, max_rate=max_rate,
+        checks=again(ignore_column=ignore_column, accept=accept),
+        own=again(without_cutover=without_cutover, on=shown),
     )  # fmt: skip
     places = Places(work.target, on)
     found = work.carry_out(lambda: remove_leftovers(places, complain))
