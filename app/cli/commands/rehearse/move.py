@@ -14,7 +14,7 @@ from app.cli.render import complain, progress
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.migrate import MigrateOptions, migrate
+from app.migration.migrate import migrate
 from app.migration.preflight.findings import Finding
 from app.migration.runs.report import CopyReport, Refusal
 from app.migration.sources.source import Progress, Source
@@ -181,7 +181,9 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
         if not report.complete:
             step.fail("the copy is not complete")
 
-    options = MigrateOptions(
+    report = await migrate(
+        work.target,
+        work.tables,
         replace(
             copy_options(work, overwrite=False, restart=False, max_quarantine=1000, jobs=wishes.jobs),
             target_in_use=False,  # whatever the settings say of the real one
@@ -192,7 +194,6 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
         on_upgrade=lambda upgraded: None,
         on_copy=on_copy,
     )
-    report = await migrate(work.target, work.tables, options)
     verified = steps.done[-1]
     verified.rows = sum(table.equal for table in report.verified.tables)
     if not report.verified.clean:
