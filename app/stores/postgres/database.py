@@ -236,7 +236,7 @@ class Database:
                 yield Statements(self, driver)
             except StaleServerError:
                 raise  # the connection is not used again
-            except Exception:
+            except BaseException:  # a caller who is cancelled gives a sound connection back, too
                 with suppress(psycopg.Error):
                     await driver.rollback()
                 raise
