@@ -109,8 +109,7 @@ async def _shared_ids(settings: Settings, table: str, *, dry_run: bool) -> list[
         return [Objection(f"the highest ids of Supabase could not be read: {error}", "botdata preflight")]
     return [
         Objection(
-            f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
-            f"{one.source_highest:,}: the two would give out the same ids",
+            one.clash,
             f"a smaller CUTOVER_ID_GAP, then: botdata {_STEP} {table} postgres"
             if one.overflows(settings.cutover_id_gap)
             else f"botdata {_STEP} {table} postgres, which raises the sequence first",

@@ -12,11 +12,13 @@ from typing import Any, Self
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Dialect, Select
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark, StaleServerError
 from app.cutover.fencing import WriteGuard
+from app.errors import UnavailableError
 from app.state.wal import WalPlace
 from app.stores.postgres.commit import commit
 from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
@@ -26,6 +28,7 @@ from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import fetched, translated_errors
 
+_TRIES = 5
 Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
 
 
@@ -173,19 +176,7 @@ class Database:
             with self._pool.waiting():
                 idle = await self._pool.idle.take()
                 if idle is None:
-                    async with self._pool.taken(self.engine) as connection:
-                        new = (await connection.get_raw_connection()).driver_connection
-                        assert new is not None
-                        try:
-                            await new.set_autocommit(autocommit)
-                            yield new
-                        except StaleServerError:
-                            await new.close()
-                            raise
-                        finally:
-                            if new.closed:
-                                await connection.invalidate()
-                    return
+                    idle = await self._made()
                 is_stale = False
                 try:
                     driver: Any = idle.driver_connection
@@ -202,6 +193,15 @@ class Database:
             raise
         finally:
             end_turns(self._turns)
+
+    async def _made(self) -> PoolProxiedConnection:
+        """A new connection; or one that is idle meanwhile, where another caller was faster."""
+        for _ in range(_TRIES):
+            async with self._pool.taken(self.engine):
+                pass  # at its end it is idle
+            if (idle := await self._pool.idle.take()) is not None:
+                return idle
+        raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Statements]:
