@@ -26,7 +26,7 @@ from app.stores.postgres.database_url import schemas_of_url
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
-from app.stores.postgres.translated_errors import fetched, translated_errors
+from app.stores.postgres.translated_errors import AnothersSessionError, fetched, translated_errors
 
 _TRIES = 5
 Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
@@ -188,7 +188,7 @@ class Database:
                     raise
                 finally:
                     self._pool.idle.put_back(idle, broken=is_stale)
-        except ANOTHERS_SESSION:
+        except (*ANOTHERS_SESSION, AnothersSessionError):
             self._pool.idle.is_pooled = True
             raise
         finally:
