@@ -8,15 +8,14 @@ never reads another salon's rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg import AsyncConnection
 
 DATA, TOOL = "<data schema>", "<botdata schema>"
 _LONGEST = 55  # with "_botdata", 63, the longest name that PostgreSQL keeps
@@ -65,17 +64,6 @@ class Schemas:
         if self.data == "public":
             return number
         return int.from_bytes(blake2b(f"{number} {self.data}".encode(), digest_size=8).digest(), "big") >> 1
-
-
-class Statements(NamedTuple):
-    """Carries statements out on a connection that puts no names into them."""
-
-    connection: AsyncConnection[Any]
-    schemas: Schemas
-
-    async def execute(self, statement: str, parameters: Mapping[str, object] | None = None) -> AsyncCursor[Any]:
-        """One statement; errors are psycopg's."""
-        return await self.connection.execute(self.schemas.named(statement).encode(), parameters)
 
 
 def said(column: str) -> str:

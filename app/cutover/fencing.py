@@ -6,18 +6,18 @@ A move of the stage waits for the transactions that hold the lock; those that co
 from collections.abc import Sequence
 from time import monotonic
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+import psycopg
 
 from app.common.driver_errors import without_values
-from app.cutover.failover_mark import FailoverMark, StaleServerError
+from app.common.keys import Key
+from app.cutover.failover_mark import FailoverMark
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, StoreTimeoutError, UnavailableError
 from app.state.cutover import outbox
 from app.state.cutover.stage import can_read_stage
+from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
 
-GUARD_OPTION = "botdata_guard"  # the execution option under which an engine's connections find their guard
 _LOOK_AGAIN = 1.0  # seconds between looks for a row that was not there
 _GONE = {"42P01", "3F000", "42501"}  # no such table, no such schema, no right to it
 _ROLLED_BACK = "40001"  # the code for a call that can be repeated
@@ -36,12 +36,12 @@ class WriteGuard:
     def __init__(self, fixed: Stage | None = None, process: str = "", mark: FailoverMark | None = None) -> None:
         self._fixed = fixed
         self._mark = mark or FailoverMark()
-        self.process = process
+        self._process = process
         self._is_there = False
         self._looked = float("-inf")
         self._suspected = float("-inf")  # when something of it was last found to be missing
 
-    async def enter(self, connection: AsyncConnection, table: str, keys: Sequence[Sequence[object]]) -> None:
+    async def enter(self, connection: Connection, table: str, keys: Sequence[Key]) -> None:
         """Lock the stage until the transaction ends, and leave an entry in the outbox for each key to be written.
 
         Raises:
@@ -58,11 +58,10 @@ class WriteGuard:
             if self._fixed in {None, Stage.COMPLETE}:
                 return  # before there was a cutover, or when all of it has been taken away
             raise UnavailableError(f"{NO_STAGE}; nothing was written")
-        texts = encode([[str(part) for part in key] for key in keys])
         try:
-            row = await outbox.record_write(connection, self.process, table, texts, fixed=self._fixed)
-        except DBAPIError as error:
-            is_gone = getattr(error.orig, "sqlstate", None) in _GONE
+            row = await outbox.record_write(connection, self._process, table, encode(keys), fixed=self._fixed)
+        except psycopg.Error as error:
+            is_gone = error.sqlstate in _GONE
             # The row was missed a moment ago, and has been found since: then it is something else that is missing now.
             if not is_gone or (self._is_there and monotonic() - self._suspected < _LOOK_AGAIN):
                 raise
@@ -70,12 +69,8 @@ class WriteGuard:
             raise StoreTimeoutError(
                 "the cutover's tables, or the right to them, were taken away meanwhile; the call can be repeated",
                 sqlstate=_ROLLED_BACK,
-            ) from without_values(error.orig)
-        try:
-            self._mark.check(row)
-        except StaleServerError:
-            await connection.invalidate()  # the pool makes another one, perhaps to the new primary
-            raise
+            ) from without_values(error)
+        self._mark.check(row)
         if row.moved_out:
             raise UnavailableError(f"{row.moved_out}; nothing was written")
         stage = row.stage if row.managed else self._fixed
@@ -83,9 +78,3 @@ class WriteGuard:
             raise AuthorityMovedError(
                 f"the cutover stands at {stage}, where writes go to Supabase first; nothing was written"
             )
-
-
-def guard_of(connection: AsyncConnection) -> WriteGuard:
-    """The guard of a connection's engine."""
-    guard = connection.sync_connection.get_execution_options().get(GUARD_OPTION) if connection.sync_connection else None
-    return guard if isinstance(guard, WriteGuard) else WriteGuard()

@@ -1,6 +1,7 @@
 """What this process knows of the stage: the row as it was last read, or what the environment fixes beside it."""
 
 import logging
+from collections.abc import Callable
 
 from app.cutover.failover_mark import FailoverMark, MoveLostError
 from app.cutover.stages import Stage, Store
@@ -17,6 +18,7 @@ class KnownStage:
 
     Args:
         mark: what the process has seen of failovers.
+        at_stage: told each stage that this process comes to.
 
     Attributes:
         row: as it was last read; None: never.
@@ -25,9 +27,10 @@ class KnownStage:
         went_back: why the row that was last read is not gone by; None: it is.
     """
 
-    def __init__(self, flags: Flags, mark: FailoverMark) -> None:
+    def __init__(self, flags: Flags, mark: FailoverMark, at_stage: Callable[[Stage], None]) -> None:
         self._flags = flags
         self._mark = mark
+        self._at_stage = at_stage
         self.row: StageRow | None = None
         # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
         # cutover, and PostgreSQL's writes read the row themselves.
@@ -101,6 +104,7 @@ class KnownStage:
         if stage is not self.current:
             logger.info("the cutover stands at %s", stage)
             self.current = stage
+            self._at_stage(stage)
         return self.row
 
     def lose(self, reason: str) -> None:

@@ -148,7 +148,7 @@ class Looks:
 
     async def _see(self, group: Sequence[Schemas]) -> None:
         statement = self._statements.get(tuple(group)) or processes.seeing(group)
-        async with self._database.writer() as connection:
+        async with self._database.transaction() as connection:
             found = await processes.see(connection, statement, self._process)
         for schemas in group:
             if (sight := found.get(schemas.data)) is None:  # the row of its stage is gone
@@ -163,9 +163,8 @@ class Looks:
         reports = {schemas: member.report() for schemas in group if (member := self._members.get(schemas))}
         if not reports:
             return
-        async with self._database.writer() as connection:
+        async with self._database.transaction() as connection:
             told = await processes.report_all(connection, reports)
-            await self._database.commit(connection)
         for schemas in reports:
             if schemas.data not in told:
                 self._tell(schemas)

@@ -4,38 +4,25 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import monotonic
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.background import end_task
 from app.common.deadlines import happens, within
 from app.common.schemas import Schemas
-from app.cutover.failover_mark import StaleServerError
 from app.cutover.fencing import NO_STAGE
 from app.cutover.known_stage import KnownStage
 from app.cutover.looks import Looks
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SchemaMismatchError, SettingsError, UnavailableError
 from app.flags import Flags
-from app.settings import Settings
+from app.state.cutover import processes
 from app.state.cutover.moves import GIVE_UP_EXPIRED
-from app.state.cutover.processes import (
-    FOLLOWS,
-    TAKE_AWAY,
-    Report,
-    StageReading,
-    WriterCounts,
-    followers,
-    register,
-    report_and_read,
-)
+from app.state.cutover.processes import FOLLOWS, Report, StageReading, WriterCounts
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 logger = logging.getLogger("app.data_layer")
 
@@ -72,23 +59,20 @@ class Membership:
         self,
         database: Database,
         flags: Flags,
-        settings: Settings,
         process: str,
         counts: Callable[[], WriterCounts],
-        router: ReadRouter | SchemaReads | None = None,
+        router: ReadRouter | None = None,
         *,
         looks: Looks | None = None,
         at_stage: Callable[[Stage], None] = lambda _: None,
     ) -> None:
         self._looks = looks
-        self._at_stage = at_stage
         self._database = database
         self._flags = flags
-        self._settings = settings
         self._process = process
         self._counts = counts
         self._router = router
-        self._known = KnownStage(flags, database.mark)
+        self._known = KnownStage(flags, database.mark, at_stage)
         self._registered = False
         self._may_be_registered = False  # also where the answer was lost
         self._hold: _Hold | None = None
@@ -169,11 +153,8 @@ class Membership:
             logger.warning("process %s has ended and left notes in its spool file; start it again here", self._process)
             await self._try_to_look()
         elif not await self.leave():
-            logger.warning(
-                "process %s has ended and could not say so: run `botdata cutover forget %s`",
-                self._process,
-                self._process,
-            )
+            name = self._process
+            logger.warning("process %s has ended and could not say so: run `botdata cutover forget %s`", name, name)
 
     async def _admitted(self) -> Stage:
         """Wait until a write may begin."""
@@ -197,8 +178,8 @@ class Membership:
             return
 
         async def ask() -> list[str]:
-            async with self._database.reader() as connection:
-                return await followers(connection, self._process)
+            async with self._database.statements() as connection:
+                return await processes.followers(connection, self._process)
 
         try:
             names = await within(_FIRST_LOOK_TIMEOUT, ask())
@@ -214,13 +195,12 @@ class Membership:
 
     async def _keep_looking(self) -> None:
         while True:
-            seconds: float | None
+            is_needed = self._known.row is not None or self._known.current is None
+            seconds: float | None = _INTERVAL if is_needed else _INTERVAL_WITHOUT
             if self._hold is not None:
                 seconds = _INTERVAL_HOLDING
             elif self._looks is not None and self.is_settled:
                 seconds = None
-            else:
-                seconds = _INTERVAL if self._known.row is not None or self._known.current is None else _INTERVAL_WITHOUT
             await happens(self._hurry, seconds)
             self._hurry.clear()
             async with nullcontext() if self._looks is None or self._hold is not None else self._looks.turns:
@@ -231,7 +211,7 @@ class Membership:
         async with self._looking:
             known = self._database.mark.row
             try:
-                look = await within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
+                look = await within(seconds or _LOOK_TIMEOUT, self._look())
             except DataError as error:
                 self._is_lost(str(error))
             except Exception as error:  # whatever it is, the next look must come
@@ -242,31 +222,24 @@ class Membership:
             return False
 
     async def _look(self) -> StageReading:
-        async with self._database.reader() as connection:
+        async with self._database.statements() as connection:
             if self._known.row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
-            look = await report_and_read(connection, self.report())
-            await self._refuse_old_server(connection, look.row)
+            look = await processes.report_and_read(connection, self.report())
+            self._database.mark.see_server(look.row.server_timeline)
             if look.move is not None and look.move.seconds < 0:
-                given = {"number": look.move.id, "said": "its time was up"}
-                await connection.exec_driver_sql(GIVE_UP_EXPIRED, given)
+                await connection.execute(GIVE_UP_EXPIRED, {"number": look.move.id, "said": "its time was up"})
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
             stage = self._known.stage_of(look.row)
             self._may_be_registered = True
-            async with self._database.writer() as connection:
-                await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
-                await self._database.commit(connection)
-            async with self._database.reader() as connection:
-                look = await report_and_read(connection, self.report(stage))
+            async with self._database.transaction() as connection:
+                await processes.register(
+                    connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began
+                )
+            async with self._database.statements() as connection:
+                look = await processes.report_and_read(connection, self.report(stage))
         return look
-
-    async def _refuse_old_server(self, connection: AsyncConnection, row: StageRow) -> None:
-        try:
-            self._database.mark.see_server(row.server_timeline)
-        except StaleServerError:
-            await connection.invalidate()  # the pool makes another one, perhaps to the new primary
-            raise
 
     def report(self, stage: Stage | None = None) -> Report:
         """What this process says of itself; the given stage where none is known."""
@@ -284,44 +257,41 @@ class Membership:
 
     def _take(self, look: StageReading, known: StageRow | None) -> None:
         """Go by what was read; `known` was the newest row before."""
-        before = self._known.current
         self._registered = look.registered
         row = self._known.take(look.row, known)
         if self._router is not None and row is not None and row.place is not None:
             self._router.reach(row.place)  # before a read goes by the new stage
-        stage = self._known.current
-        if stage is not None and stage is not before:
-            self._at_stage(stage)
         if look.move is None:
             self._hold = None
         elif self._hold is None or self._hold.move != look.move.id:
             self._hold = _Hold(look.move.id, monotonic() + look.move.seconds)
             self._hurry.set()
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
 
     def _is_lost(self, reason: str) -> None:
         self._known.lose(reason)
         hold = self._hold
         if hold is not None and not hold.reported and monotonic() > hold.until + _GRACE:
             self._hold = None  # the move could not be made without this process's word
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let the writes that wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def leave(self) -> bool:
         """Say goodbye to the list of processes; whether the target has heard it. No write may be under way."""
 
         async def leave() -> None:
-            async with self._database.writer() as connection:
-                await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
-                await self._database.commit(connection)
+            async with self._database.transaction() as connection:
+                await connection.execute(processes.TAKE_AWAY, {"process": self._process})
 
         if self._may_be_registered:
             self._registered = False  # perhaps it is heard, and the answer lost
             try:
-                await within(_LOOK_TIMEOUT, leave())
-            except SchemaMismatchError:
-                pass  # the list is gone with the salon
+                with suppress(SchemaMismatchError):  # the list is gone with the salon
+                    await within(_LOOK_TIMEOUT, leave())
             except DataError as error:
                 logger.info("the target has not heard that process %s ends: %s", self._process, error)
                 self.look_now()

@@ -7,7 +7,8 @@ as a process that ends, and looks at its stage before its next call is answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,11 +17,10 @@ from app.errors import UnavailableError
 from app.models import Base
 from app.stores.codec.json_rows import Values
 from app.stores.outgoing_write import OutgoingWrite
-from app.stores.reads import TABLES_READ
 
 
 class RestingBackend:
-    """A `Backend`, whose reading methods take their arguments by name alone.
+    """See `Backend` for the methods.
 
     Args:
         open_it: opens the salon's backend.
@@ -85,19 +85,17 @@ class RestingBackend:
             finally:  # a backend that could not say goodbye goes on: a process that falls silent would stop every move
                 self._backend = backend
 
+    async def read(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        with self._called():
+            return await (self._backend or await self.open()).read(method, arguments)
+
     async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
-        self._calls += 1
-        try:
+        with self._called():
             return await (self._backend or await self.open()).upsert(model, rows, write)
-        finally:
-            self._ended()
 
     async def ping(self) -> None:
-        self._calls += 1
-        try:
+        with self._called():
             await (self._backend or await self.open()).ping()
-        finally:
-            self._ended()
 
     async def close(self) -> None:
         """End; it is not opened again."""
@@ -111,21 +109,12 @@ class RestingBackend:
         if self._is_closed:
             raise UnavailableError("the data layer is closed")
 
-    def _ended(self) -> None:
-        self._calls -= 1
-        self._called_at = monotonic()
-
-
-def _read(method: str) -> Callable[..., Awaitable[Any]]:
-    async def read(self: RestingBackend, **arguments: Any) -> Any:
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        """It does not go to rest meanwhile."""
         self._calls += 1
         try:
-            return await getattr(self._backend or await self.open(), method)(**arguments)
+            yield
         finally:
-            self._ended()
-
-    return read
-
-
-for _method in TABLES_READ:
-    setattr(RestingBackend, _method, _read(_method))
+            self._calls -= 1
+            self._called_at = monotonic()

@@ -2,56 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from app.common.background import end_all, end_at_once
 from app.cutover.membership import Membership
+from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.shadow.comparisons import Comparisons
-from app.cutover.stages import Stage, Store
+from app.cutover.stages import Store
 from app.errors import AuthorityMovedError
 from app.models import Base
 from app.stores.backend import Backend
 from app.stores.codec.json_rows import Values
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
-from app.stores.reads import TABLES_READ
-
-
-class AuthorityWriter(Protocol):
-    """Writes to one authority and sees to it that the other store gets the rows."""
-
-    @property
-    def pending(self) -> int:
-        """Mirrors that have not settled."""
-
-    @property
-    def spooled(self) -> int:
-        """Notes in the spool file."""
-
-    @property
-    def problem(self) -> str | None:
-        """What the owner should know, in a sentence."""
-
-    async def start(self) -> None:
-        """Begin what runs in the background."""
-        ...
-
-    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
-        """The authority's answer; the mirror is waited for no longer than a small time.
-
-        Raises:
-            AuthorityMovedError: the stage has moved; nothing was written.
-            DataError: the authority's own.
-        """
-        ...
-
-    async def close(self) -> None:
-        """End what still runs; what is left is written down already."""
-        ...
 
 
 class StagedBackend:
-    """Asks for the stage at every call. A `Backend`, whose reading methods take their arguments by name alone.
+    """Asks for the stage at every call. See `Backend` for the methods.
 
     Args:
         stores: the two backends; only those that the stages of this process can need.
@@ -75,6 +42,9 @@ class StagedBackend:
         self._comparisons = comparisons
         self._pools = pools
         self._starting = [end_starting] if end_starting is not None else []
+
+    async def read(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        return await self._comparisons.read(self.membership.stage, method, arguments)
 
     async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         while True:
@@ -102,14 +72,3 @@ class StagedBackend:
         stores = [store.close for store in self._stores.values()]
         pools = [pool.close for pool in self._pools]
         await end_all(*self._starting, work, self.membership.close, *stores, *pools)
-
-
-def _compared(method: str) -> Callable[..., Awaitable[Any]]:
-    async def read(self: StagedBackend, **arguments: Any) -> Any:
-        return await self._comparisons.read(self.membership.stage, method, arguments)
-
-    return read
-
-
-for _method in TABLES_READ:
-    setattr(StagedBackend, _method, _compared(_method))

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from app.common.background import end_all
 from app.common.metrics import Metrics
 from app.data_layer.executor import Clock, Executor, logger
-from app.data_layer.name_search import containing
 from app.data_layer.result import Result
-from app.stores.backend import Backend
+from app.stores.backend import Backend, Upcoming
 
 if TYPE_CHECKING:
     from app import models
@@ -81,9 +80,7 @@ class DataLayer:
 
     async def get_dialog_context(self, user_id: str) -> Result[DialogContextRow | None]:
         """The conversation with one person; `user_id` is taken as it is."""
-        return await self._calls.read(
-            "get_dialog_context", lambda: self._backend.get_dialog_context(user_id=self._check.text("user_id", user_id))
-        )
+        return await self._read("get_dialog_context", user_id=user_id)
 
     async def upsert_dialog_context(self, context: Values) -> Result[DialogContextRow]:
         """Write the given columns of a conversation, by `user_id`; sets `last_activity` and `updated_at`."""
@@ -98,26 +95,13 @@ class DataLayer:
 
         `ambiguous` when several clients share it, of one company or of several.
         """
-        check = self._check
-        return await self._calls.read(
-            "get_client_by_phone",
-            lambda: self._backend.get_client_by_phone(
-                phone=check.phone(phone), company_id=check.optional_identifier("company_id", company_id)
-            ),
-        )
+        return await self._read("get_client_by_phone", phone=phone, company_id=company_id)
 
     async def get_client_by_id(
         self, yclients_id: int | str, company_id: int | str | None = None
     ) -> Result[ClientRow | None]:
         """The client with an id of YCLIENTS; `ambiguous` when clients of several companies have it."""
-        check = self._check
-        return await self._calls.read(
-            "get_client_by_id",
-            lambda: self._backend.get_client_by_id(
-                yclients_id=check.identifier("yclients_id", yclients_id),
-                company_id=check.optional_identifier("company_id", company_id),
-            ),
-        )
+        return await self._read("get_client_by_id", yclients_id=yclients_id, company_id=company_id)
 
     async def get_client_appointments(
         self,
@@ -129,16 +113,13 @@ class DataLayer:
         descending: bool = True,
     ) -> Result[list[BookingRow]]:
         """Bookings of the client with this id of YCLIENTS, by `datetime`, `created_at` or `cost`, NULL last."""
-        check = self._check
-        return await self._calls.read(
+        return await self._read(
             "get_client_appointments",
-            lambda: self._backend.get_client_appointments(
-                client_id=check.identifier("client_id", client_id),
-                company_id=check.optional_identifier("company_id", company_id),
-                limit=check.limit(limit),
-                order_by=check.order(order_by),
-                descending=check.switch("descending", descending),
-            ),
+            client_id=client_id,
+            company_id=company_id,
+            limit=limit,
+            order_by=order_by,
+            descending=descending,
         )
 
     async def get_upcoming_appointments(self, client_id: int | str, company_id: int | str) -> Result[list[BookingRow]]:
@@ -147,21 +128,21 @@ class DataLayer:
         "Now" is the time in `companies.timezone`; where that is no known zone, in DEFAULT_TIMEZONE, and the metadata
         has a `warning`.
         """
+        method = "get_upcoming_appointments"
         metadata: dict[str, Any] = {}
 
         async def call() -> list[BookingRow]:
-            company = self._check.identifier("company_id", company_id)
-            found = await self._backend.get_upcoming_appointments(
-                client_id=self._check.identifier("client_id", client_id), company_id=company, now=self._clock()
-            )
+            arguments = self._check.arguments(method, {"company_id": company_id, "client_id": client_id})
+            found: Upcoming = await self._backend.read(method, {**arguments, "now": self._clock()})
             if found.unknown_timezone:
                 metadata["warning"] = (
-                    f"the time zone of company {company} is not known; {self._settings.default_timezone} is used"
+                    f"the time zone of company {arguments['company_id']} is not known; "
+                    f"{self._settings.default_timezone} is used"
                 )
-                logger.warning("get_upcoming_appointments: %s", metadata["warning"])
+                logger.warning("%s: %s", method, metadata["warning"])
             return found.bookings
 
-        return await self._calls.read("get_upcoming_appointments", call, metadata=metadata)
+        return await self._calls.read(method, call, metadata=metadata)
 
     async def search_clients_by_name(
         self, company_id: int | str, name: str, limit: int | None = None
@@ -170,15 +151,7 @@ class DataLayer:
 
         No character of `name` has a special meaning.
         """
-        check = self._check
-        return await self._calls.read(
-            "search_clients_by_name",
-            lambda: self._backend.search_clients_by_name(
-                company_id=check.identifier("company_id", company_id),
-                pattern=containing(check.text("name", name)),
-                limit=check.limit(limit),
-            ),
-        )
+        return await self._read("search_clients_by_name", company_id=company_id, pattern=name, limit=limit)
 
     async def upsert_client(self, client: Values) -> Result[ClientRow]:
         """Write the given columns of a client, by (`yclients_id`, `company_id`).
@@ -193,13 +166,7 @@ class DataLayer:
 
     async def get_staff_by_id(self, staff_id: int | str, company_id: int | str) -> Result[StaffRow | None]:
         """The member of a company's staff with an id of YCLIENTS."""
-        check = self._check
-        return await self._calls.read(
-            "get_staff_by_id",
-            lambda: self._backend.get_staff_by_id(
-                staff_id=check.identifier("staff_id", staff_id), company_id=check.identifier("company_id", company_id)
-            ),
-        )
+        return await self._read("get_staff_by_id", staff_id=staff_id, company_id=company_id)
 
     async def get_staff_schedules(
         self,
@@ -213,18 +180,15 @@ class DataLayer:
         limit: int | None = None,
     ) -> Result[list[StaffScheduleRow]]:
         """The schedules of a company's staff, by date and staff name; both dates are included."""
-        check = self._check
-        return await self._calls.read(
+        return await self._read(
             "get_staff_schedules",
-            lambda: self._backend.get_staff_schedules(
-                company_id=check.identifier("company_id", company_id),
-                limit=check.limit(limit),
-                staff_id=check.optional_identifier("staff_id", staff_id),
-                staff_name=check.optional_text("staff_name", staff_name),
-                date_from=check.optional_day("date_from", date_from),
-                date_to=check.optional_day("date_to", date_to),
-                is_working=check.optional_switch("is_working", is_working),
-            ),
+            company_id=company_id,
+            limit=limit,
+            staff_id=staff_id,
+            staff_name=staff_name,
+            date_from=date_from,
+            date_to=date_to,
+            is_working=is_working,
         )
 
     async def get_staff_schedule(
@@ -234,15 +198,7 @@ class DataLayer:
 
         With `company_id`, only if he or she is of that company's staff.
         """
-        check = self._check
-        return await self._calls.read(
-            "get_staff_schedule",
-            lambda: self._backend.get_staff_schedule(
-                staff_id=check.identifier("staff_id", staff_id),
-                day=check.day("date", date),
-                company_id=check.optional_identifier("company_id", company_id),
-            ),
-        )
+        return await self._read("get_staff_schedule", staff_id=staff_id, day=date, company_id=company_id)
 
     async def upsert_staff_schedules(self, schedules: Sequence[Values]) -> Result[list[StaffScheduleRow]]:
         """Write the given columns of schedules, by (`staff_id`, `date`), as `upsert_clients` does.
@@ -253,49 +209,21 @@ class DataLayer:
 
     async def get_services(self, company_id: int | str, include_inactive: bool = False) -> Result[list[ServiceRow]]:
         """A company's services, the heaviest `weight` first, then by title; the active ones unless asked."""
-        check = self._check
-        return await self._calls.read(
-            "get_services",
-            lambda: self._backend.get_services(
-                company_id=check.identifier("company_id", company_id),
-                include_inactive=check.switch("include_inactive", include_inactive),
-            ),
-        )
+        return await self._read("get_services", company_id=company_id, include_inactive=include_inactive)
 
     async def get_staff(self, company_id: int | str, include_inactive: bool = False) -> Result[list[StaffRow]]:
         """A company's staff by name; the active ones unless asked."""
-        check = self._check
-        return await self._calls.read(
-            "get_staff",
-            lambda: self._backend.get_staff(
-                company_id=check.identifier("company_id", company_id),
-                include_inactive=check.switch("include_inactive", include_inactive),
-            ),
-        )
+        return await self._read("get_staff", company_id=company_id, include_inactive=include_inactive)
 
     async def get_service_by_id(
         self, yclients_id: int | str, company_id: int | str | None = None
     ) -> Result[ServiceRow | None]:
         """The service with an id of YCLIENTS; `ambiguous` when services of several companies have it."""
-        check = self._check
-        return await self._calls.read(
-            "get_service_by_id",
-            lambda: self._backend.get_service_by_id(
-                yclients_id=check.identifier("yclients_id", yclients_id),
-                company_id=check.optional_identifier("company_id", company_id),
-            ),
-        )
+        return await self._read("get_service_by_id", yclients_id=yclients_id, company_id=company_id)
 
     async def get_services_by_category(self, company_id: int | str, category_id: int | str) -> Result[list[ServiceRow]]:
         """The active services of a category, ordered as those of `get_services`."""
-        check = self._check
-        return await self._calls.read(
-            "get_services_by_category",
-            lambda: self._backend.get_services_by_category(
-                company_id=check.identifier("company_id", company_id),
-                category_id=check.identifier("category_id", category_id),
-            ),
-        )
+        return await self._read("get_services_by_category", company_id=company_id, category_id=category_id)
 
     async def upsert_services(self, services: Sequence[Values]) -> Result[list[ServiceRow]]:
         """Write the given columns of services, by (`yclients_id`, `company_id`), as `upsert_clients` does.
@@ -306,10 +234,7 @@ class DataLayer:
 
     async def get_company(self, company_id: int | str) -> Result[CompanyRow | None]:
         """The company with a `company_id`."""
-        return await self._calls.read(
-            "get_company",
-            lambda: self._backend.get_company(company_id=self._check.identifier("company_id", company_id)),
-        )
+        return await self._read("get_company", company_id=company_id)
 
     async def upsert_company(self, company: Values) -> Result[CompanyRow]:
         """Write the given columns of a company, by `company_id`; needs `title`, trims it, sets `updated_at`."""
@@ -333,6 +258,11 @@ class DataLayer:
             return result
         health = Health(healthy=False, response_time=time.perf_counter() - started, limit=limit)
         return replace(result, metadata={**result.metadata, **health._asdict()})
+
+    async def _read(self, method: str, **arguments: object) -> Result[Any]:
+        return await self._calls.read(
+            method, lambda: self._backend.read(method, self._check.arguments(method, arguments))
+        )
 
     async def _write_one(self, operation: str, model: type[models.Base], row: Values, *stamped: str) -> Result[Any]:
         async def call(write: OutgoingWrite) -> Any:

@@ -12,10 +12,10 @@ from app.errors import SettingsError, StoreError
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.state.cutover.processes import process_name
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 from app.stores.postgres.lanes import Lanes, SchemaDatabase
 from app.stores.postgres.primary import Primary
-from app.stores.standbys.schema_reads import SchemaReads
 
 _REPORTING = 2  # connections; one may hang
 _REPORT_TIMEOUT = 2.0
@@ -101,8 +101,8 @@ class SharedPools:
             SettingsError: it has none of that name.
         """
         try:
-            async with self.reports.in_schema(schema).reader() as connection:
-                is_there = (await connection.exec_driver_sql(_IS_THERE)).scalar_one()
+            async with self.reports.in_schema(schema).statements() as connection:
+                is_there = await fetch_value(connection, _IS_THERE)
         except StoreError:
             return False
         if not is_there:
@@ -130,7 +130,7 @@ class SalonPools(Pools):
 
     async def callers(self, settings: Settings, guard: WriteGuard | None) -> RepositoryBackend:
         database = SchemaDatabase(self._shared.lanes, self._schema, guard=guard, mark=self.mark)
-        router = self._shared.router and SchemaReads(self._shared.router, database)
+        router = self._shared.router and self._shared.router.in_schema(database)
         return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
     def mirrors(self, settings: Settings) -> Database:

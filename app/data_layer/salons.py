@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from app.common.background import end_all, end_at_once, end_task
 from app.common.metrics import Metrics
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from app.cutover.staged_backend import StagedBackend
     from app.data_layer.pools import SharedPools
     from app.settings import Settings
-    from app.stores.backend import Backend
 
 logger = logging.getLogger("app.data_layer")
 
@@ -107,7 +106,7 @@ class Salons:
         metrics = Metrics(self._telemetry)
         backend = RestingBackend(lambda: self._open(schema, settings, metrics))
         self._backends[schema] = backend
-        return DataLayer(cast("Backend", backend), settings, clock=self._clock, metrics=metrics)
+        return DataLayer(backend, settings, clock=self._clock, metrics=metrics)
 
     async def _open(self, schema: str, settings: Settings, metrics: Metrics) -> StagedBackend:
         from app.data_layer.pools import SalonPools

@@ -5,9 +5,9 @@ from app.common.metrics import Metrics
 from app.common.quiet import Calls
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
-from app.cutover.replication.direct_writer import DirectWriter
+from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.shadow.comparisons import Comparisons
-from app.cutover.staged_backend import AuthorityWriter, StagedBackend
+from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage, Store
 from app.data_layer.pools import Pools
 from app.data_layer.store_wiring import open_rest, open_supabase
@@ -16,7 +16,6 @@ from app.state.cutover.processes import WriterCounts
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 
 async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None = None) -> StagedBackend:
@@ -42,7 +41,7 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
 
     starting = _Starting(writers, waits_for_stage=pools.looks is not None)
     membership = Membership(
-        reports, settings.flags, settings, pools.process, counts, router, looks=pools.looks, at_stage=starting.at_stage
+        reports, settings.flags, pools.process, counts, router, looks=pools.looks, at_stage=starting.at_stage
     )
     comparisons = Comparisons(stores, beside[0] if beside else None, settings, pools.process, metrics, calls)
     backend = StagedBackend(membership, stores, writers, comparisons, [*beside, reports], starting.end)
@@ -60,7 +59,7 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
 
 async def _open_stores(
     settings: Settings, pools: Pools, metrics: Metrics, calls: Calls
-) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | SchemaReads | None]:
+) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | None]:
     """What the stages of this process can need.
 
     Returns:
@@ -70,7 +69,7 @@ async def _open_stores(
     supabase: Backend
     if flags.stage is Stage.OFF:
         supabase = await open_supabase(settings)
-        return {Store.SUPABASE: supabase}, {Store.SUPABASE: DirectWriter(supabase)}, [], None
+        return {Store.SUPABASE: supabase}, {Store.SUPABASE: AuthorityWriter(supabase)}, [], None
     if flags.stage is not Stage.COMPLETE:
         settings.require_stores()
     # While no command has moved the row, USE_REPOSITORY_PATTERN alone records nothing in the outbox, and a process that
@@ -78,7 +77,7 @@ async def _open_stores(
     fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
     postgres = await pools.callers(settings, WriteGuard(fixed, pools.process, pools.mark))
     if flags.stage is Stage.COMPLETE:
-        return {Store.POSTGRES: postgres}, {Store.POSTGRES: DirectWriter(postgres)}, [], postgres.router
+        return {Store.POSTGRES: postgres}, {Store.POSTGRES: AuthorityWriter(postgres)}, [], postgres.router
     from app.cutover.replication.to_postgres.journal_writer import JournalWriter
     from app.cutover.replication.to_supabase.outbox_writer import OutboxWriter
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Table
 
 from app import models
+from app.data_layer.name_search import containing
 from app.data_layer.phones import normalize_phone
 from app.data_layer.values import Convert, UnfitError, converter, day, integer, plain_text
 from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
 from app.settings import Settings
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import natural_key, table_of
 
 T = TypeVar("T")
 _ORDERS = ("datetime", "created_at", "cost")
@@ -59,20 +60,16 @@ class Checks:
             raise InvalidArgumentError(f"{name} must be a positive integer", field=name)
         return number
 
-    def optional_identifier(self, name: str, value: object) -> int | None:
-        """The same, or None."""
-        return None if value is None else self.identifier(name, value)
-
-    def limit(self, value: object) -> int:
+    def limit(self, name: str, value: object) -> int:
         """An integer brought into 1..max_limit; None is default_limit."""
         if value is None:
             value = self._settings.default_limit
-        number = _fit("limit", lambda given: integer(given, bits=63), value)
+        number = _fit(name, lambda given: integer(given, bits=63), value)
         return max(1, min(number, self._settings.max_limit))
 
-    def phone(self, value: object) -> str:
+    def phone(self, name: str, value: object) -> str:
         """E.164 digits."""
-        return normalize_phone(value, self._settings.default_phone_region)
+        return normalize_phone(value, self._settings.default_phone_region, field=name)
 
     def text(self, name: str, value: object) -> str:
         """A string that is not blank, of a text column's length at most."""
@@ -83,17 +80,9 @@ class Checks:
             raise InvalidArgumentError(f"{name} must be at most {_LONGEST_TEXT} characters long", field=name)
         return text
 
-    def optional_text(self, name: str, value: object) -> str | None:
-        """The same, or None."""
-        return None if value is None else self.text(name, value)
-
     def day(self, name: str, value: object) -> date:
         """A `date`, or `YYYY-MM-DD`."""
         return _fit(name, day, value)
-
-    def optional_day(self, name: str, value: object) -> date | None:
-        """The same, or None."""
-        return None if value is None else self.day(name, value)
 
     def switch(self, name: str, value: object) -> bool:
         """True or False."""
@@ -101,15 +90,16 @@ class Checks:
             raise InvalidArgumentError(f"{name} must be True or False", field=name)
         return value
 
-    def optional_switch(self, name: str, value: object) -> bool | None:
-        """The same, or None."""
-        return None if value is None else self.switch(name, value)
-
-    def order(self, value: object) -> str:
+    def order(self, name: str, value: object) -> str:
         """A column that appointments can be ordered by."""
         if not isinstance(value, str) or value not in _ORDERS:
-            raise InvalidArgumentError(f"order_by must be one of {', '.join(_ORDERS)}", field="order_by")
+            raise InvalidArgumentError(f"{name} must be one of {', '.join(_ORDERS)}", field=name)
         return value
+
+    def arguments(self, method: str, given: Mapping[str, object]) -> dict[str, Any]:
+        """The arguments of a reading method, by the names that the backend takes them by."""
+        checks = _READS[method]
+        return {name: checks[name](self, name, value) for name, value in given.items()}
 
     def batch(self, model: type[models.Base], rows: object, stamps: Mapping[str, object]) -> list[dict[str, Any]]:
         """1 to max_batch_size rows, no two with one natural key or one given `id`.
@@ -123,7 +113,7 @@ class Checks:
             raise InvalidArgumentError("a list of rows is needed")
         if not 1 <= len(rows) <= most:
             raise InvalidArgumentError(f"1 to {most} rows can be written at once, not {len(rows)}")
-        keys = (table_of(model).info["natural_key"], ("id",))
+        keys = (natural_key(table_of(model)), ("id",))
         checked = []
         seen = set()
         for index, row in enumerate(rows):
@@ -182,9 +172,59 @@ class Checks:
 
     def _client_phone(self, phone: object, index: int | None) -> str:
         try:
-            return self.phone(phone)
-        except InvalidPhoneError:
-            raise InvalidPhoneError("phone is not a usable phone number", field="phone", index=index) from None
+            return self.phone("phone", phone)
+        except InvalidPhoneError as error:
+            raise InvalidPhoneError(str(error), field="phone", index=index) from None
+
+
+Check = Callable[[Checks, str, object], Any]
+
+
+def _optional(check: Check) -> Check:
+    return lambda checks, name, value: None if value is None else check(checks, name, value)
+
+
+_COMPANY: dict[str, Check] = {"company_id": Checks.identifier}
+_ANY_COMPANY: dict[str, Check] = {"company_id": _optional(Checks.identifier)}
+# What is checked of each argument of a reading method; `now` is the data layer's own.
+_READS: dict[str, dict[str, Check]] = {
+    "get_dialog_context": {"user_id": Checks.text},
+    "get_client_by_phone": {"phone": Checks.phone, **_ANY_COMPANY},
+    "get_client_by_id": {"yclients_id": Checks.identifier, **_ANY_COMPANY},
+    "get_client_appointments": {
+        "client_id": Checks.identifier,
+        "limit": Checks.limit,
+        "order_by": Checks.order,
+        "descending": Checks.switch,
+        **_ANY_COMPANY,
+    },
+    "get_upcoming_appointments": {"client_id": Checks.identifier, **_COMPANY},
+    "search_clients_by_name": {
+        "pattern": lambda checks, _, name: containing(checks.text("name", name)),
+        "limit": Checks.limit,
+        **_COMPANY,
+    },
+    "get_staff_by_id": {"staff_id": Checks.identifier, **_COMPANY},
+    "get_staff_schedules": {
+        "limit": Checks.limit,
+        "staff_id": _optional(Checks.identifier),
+        "staff_name": _optional(Checks.text),
+        "date_from": _optional(Checks.day),
+        "date_to": _optional(Checks.day),
+        "is_working": _optional(Checks.switch),
+        **_COMPANY,
+    },
+    "get_staff_schedule": {
+        "staff_id": Checks.identifier,
+        "day": lambda checks, _, day: checks.day("date", day),
+        **_ANY_COMPANY,
+    },
+    "get_services": {"include_inactive": Checks.switch, **_COMPANY},
+    "get_staff": {"include_inactive": Checks.switch, **_COMPANY},
+    "get_service_by_id": {"yclients_id": Checks.identifier, **_ANY_COMPANY},
+    "get_services_by_category": {"category_id": Checks.identifier, **_COMPANY},
+    "get_company": _COMPANY,
+}
 
 
 @lru_cache
@@ -195,9 +235,8 @@ def _converters(table: Table) -> dict[str, Convert]:
 @lru_cache
 def _always_needed(table: Table) -> tuple[str, ...]:
     """The natural key, and the columns that are NOT NULL and have no default."""
-    key: tuple[str, ...] = table.info["natural_key"]
     required = [c.name for c in table.c if not (c.nullable or c.primary_key or c.server_default is not None)]
-    return tuple(dict.fromkeys((*key, *required)))
+    return tuple(dict.fromkeys((*natural_key(table), *required)))
 
 
 def _fit(name: str, convert: Callable[[object], T], value: object) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from app.common.metrics import Metrics
 from app.common.telemetry import telemetry
@@ -102,4 +102,4 @@ async def _open_backend(settings: Settings, metrics: Metrics) -> Backend:
         return await open_supabase(settings)
     from app.data_layer.staged_wiring import open_staged
 
-    return cast("Backend", await open_staged(settings, metrics))  # its reading methods are made from their description
+    return await open_staged(settings, metrics)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import String, cast, delete, func, select
+from sqlalchemy import String, cast, func, select
 
 from app import models
+from app.common.schemas import DATA
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.stores.codec.rows import table_of
@@ -50,11 +51,10 @@ async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
     for model, column, value in _OWNED:
         table = table_of(model)
         await rest.send(rest.table(table.name).delete().eq(column, value), writing=True)
-    async with database.writer() as connection:
+    async with database.transaction() as connection:
         for model, column, value in _OWNED:
-            table = table_of(model)
-            await connection.execute(delete(table).where(table.c[column] == value))
-        await database.commit(connection)
+            statement = f'DELETE FROM "{DATA}".{table_of(model).name} WHERE {column} = %(value)s'  # noqa: S608
+            await connection.execute(statement, {"value": value})
 
 
 async def _held_by_supabase(rest: SupabaseRest) -> list[str]:

@@ -19,7 +19,7 @@ from app.migration.tables.copy_table import identifier_of, schema_of
 from app.migration.target.target_session import connect_named
 from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, schemas_of_url, shown_url
-from app.stores.supabase.client import total_told
+from app.stores.supabase.answers import total_told
 
 _TIMES = 2
 _SAMPLED = 100  # rows of each table

@@ -18,7 +18,7 @@ from app.repositories import (
     StaffScheduleRepository,
     UnitOfWork,
 )
-from app.stores.backend import Upcoming
+from app.stores.backend import StoreBackend, Upcoming
 from app.stores.codec.json_rows import Values
 from app.stores.codec.rows import (
     BookingRow,
@@ -35,23 +35,20 @@ from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.reads import UPCOMING_AT_MOST
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}
 _LONGEST_UTC_OFFSET = timedelta(hours=24)
 
 
-class RepositoryBackend:
+class RepositoryBackend(StoreBackend):
     """Reads are one statement in autocommit, writes one unit of work. See `Backend` for the methods.
 
     Args:
         router: where reads go; None: to the database.
     """
 
-    def __init__(
-        self, database: Database, *, default_timezone: str, router: ReadRouter | SchemaReads | None = None
-    ) -> None:
+    def __init__(self, database: Database, *, default_timezone: str, router: ReadRouter | None = None) -> None:
         self._database = database
         self._reads = router or database
         self.router = router
@@ -116,7 +113,9 @@ class RepositoryBackend:
             is_working=is_working,
         )
 
-    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+    async def get_staff_schedule(
+        self, staff_id: int, day: date, company_id: int | None = None
+    ) -> StaffScheduleRow | None:
         return await StaffScheduleRepository(self._reads).get(staff_id, day, company_id)
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:

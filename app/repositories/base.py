@@ -21,13 +21,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DataError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
 from app.common.driver_errors import without_values
-from app.cutover.fencing import guard_of
 from app.errors import (
     AmbiguousError,
     DuplicateInBatchError,
@@ -36,16 +33,15 @@ from app.errors import (
     UnrepresentableValueError,
 )
 from app.stores.codec.json_rows import by_shape, encode, in_key_order
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, natural_key, table_of
 from app.stores.codec.text_values import RowDecoder
-from app.stores.postgres.database import Database
+from app.stores.postgres.database import Database, Statements
 from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError, translated_errors
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
-_UNREADABLE = (DataError, UnreadableError, *UNREADABLE)
+_UNREADABLE = (UnreadableError, *UNREADABLE)
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
@@ -55,40 +51,25 @@ class Repository(Generic[R]):
     Subclasses name the model and its row type from `app.stores.codec.rows`.
 
     Args:
-        connection: one that the caller opens and, after a write, commits; or a database, or the way to
-            standbys, for reads of a statement each.
+        source: a connection that the caller opens and, after a write, commits; or a database, or the way to standbys,
+            for reads of a statement each.
     """
 
     model: ClassVar[type[models.Base]]
     row: ClassVar[Any]
 
-    def __init__(self, connection: AsyncConnection | Database | ReadRouter | SchemaReads) -> None:
-        self._source = connection
-
-    @property
-    def _connection(self) -> AsyncConnection:
-        """The connection to write on."""
-        if not isinstance(self._source, AsyncConnection):
-            raise TypeError("a write needs a unit of work")
-        return self._source
-
-    async def _fetch(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
-    ) -> Sequence[Sequence[Any]]:
-        if not isinstance(self._source, AsyncConnection):
-            return await self._source.fetch(statement, parameters)
-        rows: Sequence[Sequence[Any]] = (await self._source.execute(statement, parameters)).all()
-        return rows
+    def __init__(self, source: Statements | Database | ReadRouter) -> None:
+        self._source = source
 
     async def _rows(
         self,
         statement: Select[Any],
-        make: Callable[[Any], Any] | None = None,
         parameters: Mapping[str, object] | None = None,
+        make: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
         """The rows of a statement that is kept, each made by `make` (by default the model's row type)."""
         try:
-            rows = await self._fetch(statement, parameters)
+            rows = await self._source.fetch(statement, parameters)
         except _UNREADABLE as error:
             await self._name_unreadable(statement, error, parameters)
             raise
@@ -99,7 +80,7 @@ class Repository(Generic[R]):
 
         None among the values equals nothing, as in SQL; see `given` for filters that may be left out.
         """
-        rows = await self._rows(_lookup(table_of(self.model), tuple(equal)), None, equal)
+        rows = await self._rows(_lookup(table_of(self.model), tuple(equal)), equal)
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
@@ -108,20 +89,18 @@ class Repository(Generic[R]):
         self, statement: Select[Any], error: Exception, parameters: Mapping[str, object] | None = None
     ) -> None:
         """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
-        original = error.orig if isinstance(error, DataError) else error
-        if getattr(original, "sqlstate", None) is not None:
+        if getattr(error, "sqlstate", None) is not None:
             return  # the server's own error, not psycopg's
         table = table_of(self.model)
         columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
         as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
         names = [c.name for c in columns]
-        fetch = self._fetch if isinstance(self._source, AsyncConnection) else self._source.fetch_text
-        for row in await fetch(as_text, parameters):
+        for row in await self._source.fetch_text(as_text, parameters):
             try:
                 decoder.decode(dict(zip(names, row, strict=True)))
             except UnrepresentableValueError as named:
-                raise named from without_values(original)
+                raise named from without_values(error)
 
 
 class WritingRepository(Repository[R]):
@@ -139,35 +118,37 @@ class WritingRepository(Repository[R]):
             AuthorityMovedError: a cutover says that this is not the store to write to.
             StoreError: one of its kinds; nothing may be committed then.
         """
+        connection = self._source
+        if not isinstance(connection, Statements):
+            raise TypeError("a write needs a unit of work")
         table = table_of(self.model)
-        key = _natural_key(table)
-        key_of = itemgetter(*key)
+        key = natural_key(table)
+        values_of = itemgetter(*key)
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
         bodies = {names: _body(members, rows) for names, members in shapes.items()}
-        with translated_errors(writing=True):
-            await guard_of(self._connection).enter(
-                self._connection, table.name, [[row[name] for name in key] for row in rows]
-            )
-            stored = await self._written(table, shapes, bodies)
+        with translated_errors(writing=True, driver=connection.driver):
+            await connection.guard.enter(connection, table.name, [key_of(table, row) for row in rows])
+            stored = await self._written(connection, table, shapes, bodies)
         try:
-            return [stored[key_of(row)] for row in rows]
+            return [stored[values_of(row)] for row in rows]
         except KeyError:
             raise StoreError(f"{table.name}: a row that was written did not come back") from None
 
-    async def _written(self, table: Table, shapes: Mapping[Any, Any], bodies: Mapping[Any, str]) -> dict[Any, Any]:
+    async def _written(
+        self, connection: Statements, table: Table, shapes: Mapping[Any, Any], bodies: Mapping[Any, str]
+    ) -> dict[Any, Any]:
         """The rows of each shape, written, by their natural keys."""
         stored: dict[Any, Any] = {}
         unreadable: UnrepresentableValueError | None = None
         for names, members in shapes.items():
-            statement = _upsert_statement(table, names)
             try:
-                result = await self._connection.execute(statement, {"rows": bodies[names]})
+                rows = await connection.fetch(_upsert_statement(table, names), {"rows": bodies[names]})
             except _UNREADABLE as error:
                 unreadable = await self._unreadable_written(members, error)
                 continue  # the other shapes are to be written all the same
-            position = itemgetter(*[table.c.keys().index(name) for name in _natural_key(table)])
-            for written in result.all():
+            position = itemgetter(*[table.c.keys().index(name) for name in natural_key(table)])
+            for written in rows:
                 stored[position(written)] = self.row._make(written)
         if unreadable:
             raise unreadable
@@ -178,10 +159,10 @@ class WritingRepository(Repository[R]):
     ) -> UnrepresentableValueError:
         """The error for rows that were written and cannot be returned; `error` again where that is not why."""
         table = table_of(self.model)
+        key = natural_key(table)
         for row in rows:
-            statement = select(*table.c).where(*[table.c[name] == row[name] for name in _natural_key(table)])
             try:
-                await self._name_unreadable(statement, error)
+                await self._name_unreadable(_lookup(table, key), error, {name: row[name] for name in key})
             except UnrepresentableValueError as named:
                 return UnrepresentableValueError(table=named.table, key=named.key, column=named.column, written=True)
         raise error
@@ -205,15 +186,10 @@ def by_code_point(text: Column[Any]) -> Any:
     return text.collate("C").asc().nulls_last()
 
 
-def _natural_key(table: Table) -> tuple[str, ...]:
-    key: tuple[str, ...] = table.info["natural_key"]
-    return key
-
-
 def _check(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse columns that there are not, keys that are missing or of another type, and a key or an `id` given twice."""
     names = table.c.keys()
-    kinds = {name: table.c[name].type.python_type for name in _natural_key(table)}
+    kinds = {name: table.c[name].type.python_type for name in natural_key(table)}
     id_kind = table.c.id.type.python_type
     seen = set()
     for index, row in enumerate(rows):
@@ -268,7 +244,7 @@ def _upsert_statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[A
         .table_valued(*[column(name, table.c[name].type) for name in names])
         .render_derived(name="given", with_types=True)
     )
-    key = _natural_key(table)
+    key = natural_key(table)
     statement = insert(table).from_select(list(names), select(*given.c), include_defaults=False)
     # A row of nothing but its key changes nothing, and must come back all the same.
     changed = {name: statement.excluded[name] for name in names if name not in key or len(names) == len(key)}

@@ -33,7 +33,7 @@ class BookingRepository(Repository[BookingRow]):
         """A client's bookings in the order of a column, NULL last either way, then by id."""
         statement = _of_client(order_by, descending=descending, of_company=company_id is not None)
         values = {"client_yclients_id": client_yclients_id, "limit": limit, **given(company_id=company_id)}
-        return await self._rows(statement, None, values)
+        return await self._rows(statement, values)
 
     async def list_active_since(
         self, client_yclients_id: int, company_id: int, since: datetime, *, limit: int | None = None
@@ -43,7 +43,7 @@ class BookingRepository(Repository[BookingRow]):
         `cancelled` and `deleted` are left out; a NULL status counts as active.
         """
         values = {"client_yclients_id": client_yclients_id, "company_id": company_id, "datetime": since, "limit": limit}
-        rows: list[Any] = await self._rows(_ACTIVE_SINCE, tuple, values)
+        rows: list[Any] = await self._rows(_ACTIVE_SINCE, values, tuple)
         return BookingsAndZone([self.row._make(row[:-1]) for row in rows if row[0] is not None], rows[0][-1])
 
 

@@ -39,4 +39,4 @@ class ClientRepository(WritingRepository[ClientRow]):
         The latest visit first (NULL last), then the most visits (NULL last), then by id.
         """
         values = {"company_id": company_id, "pattern": pattern, "limit": limit}
-        return await self._rows(_BY_NAME, ClientSummary._make, values)
+        return await self._rows(_BY_NAME, values, ClientSummary._make)

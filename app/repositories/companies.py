@@ -23,9 +23,9 @@ class CompanyRepository(WritingRepository[CompanyRow]):
 
     async def timezone(self, company_id: int) -> str | None:
         """`companies.timezone`; None, too, where there is no such company."""
-        rows = await self._fetch(_TIMEZONE, {"company_id": company_id})
+        rows = await self._source.fetch(_TIMEZONE, {"company_id": company_id})
         return rows[0][0] if rows else None
 
     async def ping(self) -> None:
         """One tiny read."""
-        await self._fetch(_TINY)
+        await self._source.fetch(_TINY)

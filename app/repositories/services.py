@@ -24,11 +24,11 @@ class ServiceRepository(WritingRepository[ServiceRow]):
 
     async def list_of_company(self, company_id: int, *, include_inactive: bool = False) -> list[ServiceRow]:
         """The services of a company, the active ones unless asked."""
-        return await self._rows(_ALL_SERVICES if include_inactive else _ACTIVE, None, {"company_id": company_id})
+        return await self._rows(_ALL_SERVICES if include_inactive else _ACTIVE, {"company_id": company_id})
 
     async def list_of_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
         """The active services of one category of a company."""
-        return await self._rows(_OF_CATEGORY, None, {"company_id": company_id, "category_id": category_id})
+        return await self._rows(_OF_CATEGORY, {"company_id": company_id, "category_id": category_id})
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ServiceRow | None:
         """The service with an id of YCLIENTS; AmbiguousError when several companies know it."""

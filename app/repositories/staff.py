@@ -45,7 +45,7 @@ class StaffRepository(WritingRepository[StaffRow]):
 
     async def list_of_company(self, company_id: int, *, include_inactive: bool = False) -> list[StaffRow]:
         """The staff of a company by name and id, the active ones unless asked."""
-        return await self._rows(_ALL_STAFF if include_inactive else _ACTIVE_STAFF, None, {"company_id": company_id})
+        return await self._rows(_ALL_STAFF if include_inactive else _ACTIVE_STAFF, {"company_id": company_id})
 
 
 class StaffScheduleRepository(WritingRepository[StaffScheduleRow]):
@@ -57,7 +57,7 @@ class StaffScheduleRepository(WritingRepository[StaffScheduleRow]):
     async def get(self, staff_id: int, day: date, company_id: int | None = None) -> StaffScheduleRow | None:
         """Of one member of staff (`staff.yclients_id`) on one day; only of that company, if one is given."""
         filters = {"staff_id": staff_id, "date": day, **given(company_id=company_id)}
-        rows = await self._rows(_schedules(tuple(filters)), None, filters)  # one at most: (staff_id, date) is unique
+        rows = await self._rows(_schedules(tuple(filters)), filters)  # one at most: (staff_id, date) is unique
         return rows[0] if rows else None
 
     async def list_of_company(
@@ -78,7 +78,7 @@ class StaffScheduleRepository(WritingRepository[StaffScheduleRow]):
                 staff_id=staff_id, staff_name=staff_name, date_from=date_from, date_to=date_to, is_working=is_working
             ),
         }
-        return await self._rows(_listed_schedules(tuple(filters)), None, {**filters, "limit": limit})
+        return await self._rows(_listed_schedules(tuple(filters)), {**filters, "limit": limit})
 
 
 @lru_cache

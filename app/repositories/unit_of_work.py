@@ -1,7 +1,6 @@
 """The unit of work: one transaction with every repository in it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,11 +24,10 @@ class UnitOfWork:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._exit = AsyncExitStack()
+        self._within = database.writer()
 
     async def __aenter__(self) -> Self:
-        self._connection = connection = await self._exit.enter_async_context(self._database.writer())
+        self._connection = connection = await self._within.__aenter__()
         self.clients = ClientRepository(connection)
         self.companies = CompanyRepository(connection)
         self.services = ServiceRepository(connection)
@@ -59,7 +57,7 @@ class UnitOfWork:
                 been committed.
             StoreError: rolled back.
         """
-        await self._database.commit(self._connection)
+        await self._connection.commit()
 
     async def __aexit__(
         self,
@@ -67,4 +65,4 @@ class UnitOfWork:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await self._exit.__aexit__(exception_type, exception, traceback)
+        return await self._within.__aexit__(exception_type, exception, traceback)

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_each, fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 _LIVES = 10  # seconds after which a command that said nothing is at work no longer
@@ -118,11 +118,13 @@ async def end_pace(connection: AsyncConnection) -> None:
 
 async def read_paces(connection: AsyncConnection) -> tuple[WorkingPace, ...]:
     """The commands that are at work."""
-    rows = await fetch_rows(
-        connection,
-        f"SELECT command, max_rate, slowdown, held FROM {SCHEMA}.paces p "
-        "WHERE said_at > clock_timestamp() - make_interval(secs => %(lives)s) "
-        "AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = p.pid) ORDER BY command, pid",
-        {"lives": _LIVES},
+    return tuple(
+        await fetch_each(
+            connection,
+            WorkingPace,
+            f"SELECT command, max_rate, slowdown, held FROM {SCHEMA}.paces p "
+            "WHERE said_at > clock_timestamp() - make_interval(secs => %(lives)s) "
+            "AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = p.pid) ORDER BY command, pid",
+            {"lives": _LIVES},
+        )
     )
-    return tuple(WorkingPace(*row) for row in rows)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_each, fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.tool_schema import may_read
 
@@ -61,13 +61,13 @@ async def not_removed(connection: AsyncConnection) -> list[RehearsalRecord]:
     """The rehearsals that live, or may have left something, the oldest first; none of a target without the table."""
     if not await may_read(connection, "rehearsals"):
         return []
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        RehearsalRecord,
         "SELECT id, server, machine, directory, made, "
         "to_char(began_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') "
         f"FROM {SCHEMA}.rehearsals WHERE removed_at IS NULL ORDER BY began_at",
     )
-    return [RehearsalRecord(*row) for row in rows]
 
 
 async def take_lock(connection: AsyncConnection, rehearsal: str, part: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.types.json import Json
 
-from app.state.fetching import fetch_rows
+from app.state.fetching import Connection, fetch_each, fetch_value
 from app.state.schema_name import SCHEMA
 
 
@@ -78,8 +78,9 @@ async def read_streams(
     connection: AsyncConnection, name: str | None = None, *, reverse: bool | None = False
 ) -> list[Stream]:
     """All streams into this target (or, `reverse`, from it back; None: both), or the one of a name."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        Stream,
         "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
         "committed_at, applied_at, changes, lag, held, to_come, "
         f"extract(epoch FROM clock_timestamp() - weighed_at)::float8, reverse FROM {SCHEMA}.streams "
@@ -87,7 +88,6 @@ async def read_streams(
         "AND (%(name)s::text IS NULL OR name = %(name)s) ORDER BY reverse, name",
         {"name": name, "reverse": reverse},
     )
-    return [Stream(*row) for row in rows]
 
 
 async def begin_stream(
@@ -209,20 +209,19 @@ class StreamLook:
 
 async def read_looks(connection: AsyncConnection, tables: Collection[str]) -> list[StreamLook]:
     """The last looks of the streams that follow any of these tables."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        StreamLook,
         "SELECT name, looked_at, extract(epoch FROM clock_timestamp() - looked_at)::float8, lsn::text "
         f"FROM {SCHEMA}.streams WHERE NOT reverse "
         "AND EXISTS (SELECT FROM json_object_keys(tables) k WHERE k = ANY (%(tables)s)) ORDER BY name",
         {"tables": list(tables)},
     )
-    return [StreamLook(*row) for row in rows]
 
 
-async def clock(connection: AsyncConnection) -> datetime:
+async def clock(connection: Connection) -> datetime:
     """The target's clock, by which looks are told."""
-    ((now,),) = await fetch_rows(connection, "SELECT clock_timestamp()", {})
-    moment: datetime = now
+    moment: datetime = await fetch_value(connection, "SELECT clock_timestamp()")
     return moment
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_each
 from app.state.schema_name import SCHEMA
 
 _LIVES = 10  # seconds after which a sync that said nothing is at work no longer
@@ -53,10 +53,12 @@ async def end_progress(connection: AsyncConnection) -> None:
 
 async def read_progress(connection: AsyncConnection) -> tuple[SyncProgress, ...]:
     """The tables of the sync that is at work, in the order in which it came to them."""
-    rows = await fetch_rows(
-        connection,
-        f"SELECT table_name, rows, total, seconds FROM {SCHEMA}.sync_progress WHERE (SELECT max(said_at) "
-        f"FROM {SCHEMA}.sync_progress) > clock_timestamp() - make_interval(secs => %(lives)s) ORDER BY began_at",
-        {"lives": _LIVES},
+    return tuple(
+        await fetch_each(
+            connection,
+            SyncProgress,
+            f"SELECT table_name, rows, total, seconds FROM {SCHEMA}.sync_progress WHERE (SELECT max(said_at) "
+            f"FROM {SCHEMA}.sync_progress) > clock_timestamp() - make_interval(secs => %(lives)s) ORDER BY began_at",
+            {"lives": _LIVES},
+        )
     )
-    return tuple(SyncProgress(*row) for row in rows)

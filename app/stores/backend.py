@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,12 +30,44 @@ class Upcoming(NamedTuple):
 
 
 class Backend(Protocol):
-    """One of the stores. Arguments are valid and canonical; rows are those of `app.stores.codec.rows`.
+    """What the data layer asks. Arguments are valid and canonical; rows are those of `app.stores.codec.rows`.
 
-    Every method raises `app.errors.DataError` kinds and nothing else that comes from outside the program. One row that
-    is looked for is None when there is none, and AmbiguousError when there are several. The orders of lists and the
-    meaning of each argument are those of the method of the same name in `DataLayer`.
+    Every method raises `app.errors.DataError` kinds and nothing else that comes from outside the program.
     """
+
+    async def read(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        """What a reading method of `StoreBackend` answers."""
+        ...
+
+    async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+        """Write the given columns of each row by the model's natural key, all rows or none.
+
+        Args:
+            write: told when it leaves.
+
+        Returns:
+            The whole stored rows, in the order given.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """One tiny read of `companies`."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class StoreBackend(Backend, Protocol):
+    """One of the stores.
+
+    One row that is looked for is None when there is none, and AmbiguousError when there are several. The orders of
+    lists and the meaning of each argument are those of the method of the same name in `DataLayer`.
+    """
+
+    async def read(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        return await getattr(self, method)(**arguments)
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None: ...
 
@@ -69,7 +101,9 @@ class Backend(Protocol):
         is_working: bool | None,
     ) -> list[StaffScheduleRow]: ...
 
-    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None: ...
+    async def get_staff_schedule(
+        self, staff_id: int, day: date, company_id: int | None = None
+    ) -> StaffScheduleRow | None: ...
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]: ...
 
@@ -80,22 +114,3 @@ class Backend(Protocol):
     async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]: ...
 
     async def get_company(self, company_id: int) -> CompanyRow | None: ...
-
-    async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
-        """Write the given columns of each row by the model's natural key, all rows or none.
-
-        Args:
-            write: told when it leaves.
-
-        Returns:
-            The whole stored rows, in the order given.
-        """
-        ...
-
-    async def ping(self) -> None:
-        """One tiny read of `companies`."""
-        ...
-
-    async def close(self) -> None:
-        """Close every connection."""
-        ...

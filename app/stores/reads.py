@@ -1,9 +1,4 @@
-"""The reading methods of the two stores, described once: what the staged backend and the shadow reads go by."""
-
-from collections.abc import Mapping
-from typing import Any
-
-from app.stores.backend import Backend
+"""The reading methods of the two stores, described once: what the shadow reads go by."""
 
 UPCOMING_AT_MOST = 10  # bookings that `get_upcoming_appointments` gives
 # By method, the tables that it reads; that of its rows comes first.
@@ -23,8 +18,3 @@ TABLES_READ: dict[str, tuple[str, ...]] = {
     "get_service_by_id": ("services",),
     "get_company": ("companies",),
 }
-
-
-async def ask(store: Backend, method: str, arguments: Mapping[str, Any]) -> Any:
-    """The answer of a reading method, whose arguments are given by name; errors as in `Backend`."""
-    return await getattr(store, method)(**arguments)

@@ -172,8 +172,8 @@ class _Callers:
             try:
                 async with asyncio.timeout(_SETTLED), AsyncExitStack() as all_of_them:
                     for _ in range(size):
-                        connection = await all_of_them.enter_async_context(pool.reader())
-                        await connection.exec_driver_sql("SELECT 1")
+                        connection = await all_of_them.enter_async_context(pool.statements())
+                        await connection.execute("SELECT 1")
             except Exception as error:
                 self.outcome.wrong.append(f"{where}: a pool of {size} cannot hand out all its connections: {error!r}")
         busy: set[Any] | None = None

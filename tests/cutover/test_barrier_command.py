@@ -83,7 +83,7 @@ async def test_a_command_that_hangs_in_its_last_transaction(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.set_stage("shadow")
-    look = handover._late
+    look = handover.Handover._late
     hangs, goes_on = asyncio.Event(), asyncio.Event()
     stage_is_locked = (
         "FROM pg_locks WHERE relation = 'botdata.stage'::regclass AND mode = 'RowShareLock' AND granted "
@@ -97,7 +97,7 @@ async def test_a_command_that_hangs_in_its_last_transaction(
             await goes_on.wait()
         return found
 
-    monkeypatch.setattr(handover, "_late", late)
+    monkeypatch.setattr(handover.Handover, "_late", late)
     monkeypatch.setattr(handover, "_SILENT", 0.2)
     async with reporting(pair.target, ONE):
         moving = asyncio.create_task(advance(settings_of(cutover_hold=60), force="a test"))

@@ -9,10 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import psycopg
 import pytest
 
-from app.common.breaker import Breaker
 from app.common.schemas import Schemas
 from app.cutover.locks import HOLD_STAGE
-from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.sender import Sender
 from app.state.cutover.outbox import Entry
 from app.stores.postgres.database import Database
@@ -29,13 +27,12 @@ MakeSender = Callable[[], AbstractAsyncContextManager[Sender]]
 
 
 @pytest.fixture
-def sender(pair: Pair) -> MakeSender:
+def sender(pair: Pair, settings_of: MakeSettings) -> MakeSender:
     @asynccontextmanager
     async def make() -> AsyncIterator[Sender]:
         rest = await SupabaseRest.open(pair.supabase.url, pair.supabase.service_key)
         database = Database(pair.target)
-        mirror = SupabaseApplier(rest, timeout=5)
-        yield Sender(database, mirror, Breaker(), fixed=None, process="p", timeout=5, settles_after=60)
+        yield Sender(database, rest, settings_of(mirror_timeout=5, outcome_settles_after=60), "p")
         await database.close()
         await rest.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.data_layer import DataLayer
-from app.stores.backend import Backend
+from app.stores.backend import StoreBackend
 from app.stores.reads import TABLES_READ
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -109,6 +109,6 @@ async def test_a_planted_difference_is_reported_by_field(full: Pair, settings_of
 
 
 def test_every_reading_method_of_a_store_is_described() -> None:
-    methods = {name for name in vars(Backend) if name.startswith(("get_", "search_"))}
+    methods = {name for name in vars(StoreBackend) if name.startswith(("get_", "search_"))}
     assert methods == TABLES_READ.keys()
     assert len(methods) == 14

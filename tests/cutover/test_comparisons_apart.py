@@ -109,7 +109,7 @@ async def test_a_comparison_waits_for_a_moment_without_calls(
         def __init__(self, name: str) -> None:
             self._name = name
 
-        async def get_company(self, company_id: int) -> None:
+        async def read(self, method: str, arguments: Any) -> None:
             asked.append(self._name)
 
     stores: Any = {Store.SUPABASE: Asked("answer"), Store.POSTGRES: Asked("comparison")}
@@ -140,10 +140,10 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
     ends: list[str] = []
 
     class Answering:
-        async def get_company(self, company_id: int) -> None: ...
+        async def read(self, method: str, arguments: Any) -> None: ...
 
     class Hanging:
-        async def get_company(self, company_id: int) -> None:
+        async def read(self, method: str, arguments: Any) -> None:
             asked.set()
             try:
                 await asyncio.sleep(3600)
@@ -163,7 +163,7 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
 class Faulty:
     """A store whose program is wrong."""
 
-    async def get_company(self, company_id: int) -> None:
+    async def read(self, method: str, arguments: Any) -> None:
         raise RuntimeError("planted")
 
 
@@ -171,7 +171,7 @@ async def test_a_fault_of_the_comparison_is_not_the_caller_s(
     settings_of: MakeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Sound:
-        async def get_company(self, company_id: int) -> None:
+        async def read(self, method: str, arguments: Any) -> None:
             return None
 
     metrics = Metrics()

@@ -172,7 +172,7 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
 ) -> None:
     settings = settings_of()
     database = Database(pair.target)
-    member = Membership(database, settings.flags, settings, "p", lambda: WriterCounts(spooled=spooled))
+    member = Membership(database, settings.flags, "p", lambda: WriterCounts(spooled=spooled))
     with pytest.raises(UnavailableError):
         assert member.stage
     await member.start()

@@ -13,7 +13,7 @@ from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.errors import AuthorityMovedError, UnavailableError
 from app.repositories import ClientRepository, UnitOfWork
-from app.state.cutover.stage import read_stage
+from app.state.cutover.stage import share_stage
 from app.stores.postgres.database import Database
 from tests.fixtures.cutover import MakeSettings, Pair
 
@@ -137,7 +137,7 @@ async def test_writes_that_follow_on_each_other_do_not_keep_a_move_waiting(pair:
     async def write_on() -> None:
         while not ended.is_set():
             async with database.writer() as connection:
-                await read_stage(connection, share=True)
+                await share_stage(connection)
                 await asyncio.sleep(0.1)  # as a slow disk does in a commit
                 await connection.commit()
 

@@ -4,13 +4,13 @@ import asyncio
 from itertools import pairwise
 
 import psycopg
-from sqlalchemy import text
 
 from app.cutover.moves.steps import advance, back
 from app.cutover.replication.to_supabase import locked_rows as held_rows
 from app.cutover.stages import Stage
 from app.migration.target.target_session import open_target
-from app.state.cutover.stage import lock_holders, read_stage
+from app.state.cutover.stage import lock_holders, share_stage
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 from tests.cutover.reporting import reporting
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -46,7 +46,7 @@ async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
         while True:
             async with database.writer() as connection:
                 await held_rows.set_up(connection, lock_timeout=5.0, idle=15.0)
-                await read_stage(connection, share=True)
+                await share_stage(connection)
                 sent[number] += 1
                 await asyncio.sleep(0.2)
 
@@ -71,7 +71,7 @@ async def test_a_sender_waits_for_locks_and_keeps_them_as_long_as_it_says(pair: 
     async with database.writer() as connection:
         await held_rows.set_up(connection, lock_timeout=2.5, idle=15.0)
         names = ("lock_timeout", "idle_in_transaction_session_timeout")
-        assert [await connection.scalar(text(f"SHOW {name}")) for name in names] == ["2500ms", "15s"]
+        assert [await fetch_value(connection, f"SHOW {name}") for name in names] == ["2500ms", "15s"]
     await database.close()
 
 

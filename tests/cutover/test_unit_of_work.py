@@ -52,7 +52,7 @@ async def test_an_entry_that_cannot_be_left(pair: Pair, database: Database) -> N
 
 async def test_a_stage_that_is_being_moved(pair: Pair, database: Database) -> None:
     async with database.writer() as mover:
-        await mover.exec_driver_sql("UPDATE botdata.stage SET stage = 'rampdown'")
+        await mover.execute("UPDATE botdata.stage SET stage = 'rampdown'")
         assert await refused(pair, database) is StoreTimeoutError
     await write(database, 1, 2)
     assert [key for key, *_ in entries(pair)] == [["1", "1"], ["2", "1"]]

@@ -16,6 +16,7 @@ from app.errors import MigrationError
 from app.migration.target.target_session import open_target
 from app.repositories import UnitOfWork
 from app.state.cutover.stage import StageRow
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.failover.load import tokens
@@ -64,8 +65,8 @@ async def test_a_new_process_asks_all_hosts_and_takes_the_highest_timeline(
     first, second = (two_primaries[place].port for place in order)
     url = f"postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/{DATABASE}"
     database = Database(url)
-    async with database.reader() as connection:
-        port = (await connection.exec_driver_sql("SELECT current_setting('port')::int")).scalar_one()
+    async with database.statements() as connection:
+        port = await fetch_value(connection, "SELECT current_setting('port')::int")
     await database.close()
     assert port == two_primaries[1].port
 
@@ -85,10 +86,10 @@ async def test_a_process_that_has_seen_the_new_primary_reads_from_no_old_one(two
     with Relay(("127.0.0.1", old.port)) as balancer:
         mark = FailoverMark()
         database = Database(balancer.way(old.url(DATABASE)), guard=WriteGuard(Stage.COMPLETE, mark=mark), mark=mark)
-        async with database.reader():
+        async with database.statements():
             await _write(database, 5)  # so that there are two connections to the old one
         balancer.server = ("127.0.0.1", new.port)
-        async with database.reader(), database.reader():
+        async with database.statements(), database.statements():
             await _write(database, 6)
         names = select(literal_column("name", Text)).select_from(text("clients"))
         for _ in range(4):

@@ -15,7 +15,7 @@ def command_steps(shared: Shared, about: About, guards: Guards) -> Iterator[Step
         is_allowed = shared.is_back or shared.proved or not guards.asks("proved")
         if shared.moves < 2 and not shared.command and is_allowed:
             begun = shared._replace(holding=Holding.YES, command=Command.RUNS)
-            yield Step("handover._begin", begun, others=held_for_an_earlier_move)
+            yield Step("Handover.begin", begun, others=held_for_an_earlier_move)
     elif shared.holding is Holding.YES and guards.asks("deadline"):
         yield Step("the time is up", shared._replace(holding=Holding.TIME_IS_UP))
     elif shared.holding is Holding.TIME_IS_UP and not shared.command:
@@ -26,11 +26,11 @@ def command_steps(shared: Shared, about: About, guards: Guards) -> Iterator[Step
     in_time = shared.holding is Holding.YES or not guards.asks("in time")
     if in_time and not _late(shared, about, guards):
         moved = shared._replace(holding=Holding.NO, command=Command.NONE, moves=shared.moves + 1)
-        yield Step("handover._move", moved)
+        yield Step("Handover._move", moved)
 
 
 def _late(shared: Shared, about: About, guards: Guards) -> bool:
-    """As `handover._late`, and the lock of the transaction that asks it."""
+    """As `Handover._late`, and the lock of the transaction that asks it."""
     if guards.asks("acknowledged") and about.does_not_hold:
         return True
     if guards.asks("share lock") and (about.writes or about.sends):

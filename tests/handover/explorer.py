@@ -12,7 +12,7 @@ from tests.handover.steps import About, Others, Step
 
 STUCK = "stuck: nothing ends the move that is under way"
 # What brings a move nearer to its end by itself; a command that a person gives later does not.
-_ENDS = {"the time is up", "moves.give_up", "handover._move", "Membership._look", "processes.register"}
+_ENDS = {"the time is up", "moves.give_up", "Handover._move", "Membership._look", "processes.register"}
 _BITS = 12  # for the number of a process
 _MEMBER = (1 << _BITS) - 1
 

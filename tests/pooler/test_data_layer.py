@@ -17,7 +17,9 @@ from sqlalchemy import Select, literal_column, select, text
 from app.data_layer import open_data_layer
 from app.data_layer.layer import DataLayer
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.repositories import UnitOfWork
 from app.settings import Settings
+from app.state.fetching import fetch_row, fetch_value
 from app.stores.postgres.database import Database
 from tests.migration.engine import execute, value
 from tests.pooler.bouncer import late_flushes, run_bouncer
@@ -119,24 +121,24 @@ async def test_another_clients_settings_change_no_answer(database_url: str) -> N
     with run_bouncer(database_url, size=1) as bouncer:
         url = bouncer.url(database_url)
         database = Database(url)
-        query = text(
+        query = (
             "SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05', date '2026-02-03', "
             "0.1::float8 + 0.2, '\\x00ff'::bytea, current_timestamp::timestamp - clock_timestamp() AT TIME ZONE 'UTC' "
             "< '1 minute', count(*) FROM public.clients"
         )
         execute(database_url, "INSERT INTO public.clients (yclients_id, company_id, phone) VALUES (1, 7, '79')")
-        async with database.reader() as connection:
-            expected = (await connection.execute(query)).one()
+        async with database.statements() as connection:
+            expected = await fetch_row(connection, query)
         assert expected[-1] == 1
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
             other.execute("SET search_path = other; SET extra_float_digits = -3; SET IntervalStyle = 'iso_8601'")
             other.execute("SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'German, DMY'; SET statement_timeout = '1h'")
-            async with database.reader() as connection:
-                assert (await connection.execute(query)).one()[:6] == expected[:6]  # the zone is not ours
+            async with database.statements() as connection:
+                assert (await fetch_row(connection, query))[:6] == expected[:6]  # the zone is not ours
             async with database.writer() as connection:
-                assert (await connection.scalar(text("SHOW statement_timeout"))) == "30s"
-                assert (await connection.execute(query)).one() == expected
-                assert (await connection.execute(query)).one() == expected
+                assert await fetch_value(connection, "SHOW statement_timeout") == "30s"
+                assert await fetch_row(connection, query) == expected
+                assert await fetch_row(connection, query) == expected
             assert other.execute("SHOW statement_timeout").fetchone() == ("1h",)
         await database.close()
 
@@ -148,11 +150,11 @@ async def test_what_the_database_has_set_changes_no_answer(fresh_database: str) 
         execute(fresh_database, f"ALTER DATABASE {name} SET {setting}")
     with run_bouncer(fresh_database) as bouncer:
         database = Database(bouncer.url(fresh_database))
-        query = text("SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05:06', date '2026-02-03'")
+        query = "SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05:06', date '2026-02-03'"
         when = datetime(2026, 2, 3, 4, 5, 6)
-        for connected in (database.reader, database.writer):
+        for connected in (database.statements, database.writer):
             async with connected() as connection:
-                row = (await connection.execute(query)).one()
+                row = await fetch_row(connection, query)
             assert row == (when.replace(tzinfo=UTC), when, when.date())
             assert row[0].utcoffset() == timedelta(0)
         await database.close()
@@ -166,20 +168,20 @@ async def test_an_idle_client_holds_no_server(database_url: str) -> None:
             one: Select[Any] = select(literal_column("1"))
 
             async def read() -> None:
-                async with database.reader() as connection:
-                    assert await connection.scalar(text("SELECT :number"), {"number": 1}) == 1
+                async with database.statements() as connection:
+                    assert await fetch_value(connection, "SELECT %(number)s", {"number": 1}) == 1
 
             async def read_wrong() -> None:
                 with pytest.raises(StoreError):
-                    async with database.reader() as connection:
-                        await connection.execute(text("SELECT 1 / :number"), {"number": 0})
+                    async with database.statements() as connection:
+                        await connection.execute("SELECT 1 / %(number)s", {"number": 0})
 
             async def fetch() -> None:
                 assert await database.fetch(one) == [(1,)]
 
             async def write() -> None:
                 async with database.writer() as connection:
-                    await connection.execute(text("SELECT :number"), [{"number": 1}, {"number": 2}])
+                    await connection.execute("SELECT %(number)s", {"number": 1})
                     await connection.commit()
 
             for use in (read, read_wrong, fetch, write):
@@ -205,8 +207,8 @@ async def test_a_read_is_one_round_trip(database_url: str) -> None:
                 assert await database.fetch(one) == [(1,)]
             assert kinds == b"PBDES"
             kinds.clear()
-            async with database.reader() as connection:
-                assert await connection.scalar(text("SELECT :number"), {"number": 1}) == 1
+            async with database.statements() as connection:
+                assert await fetch_value(connection, "SELECT %(number)s", {"number": 1}) == 1
             assert kinds == b"PBDES"
             await database.close()
 
@@ -235,15 +237,11 @@ async def test_a_read_ends_at_the_server_with_its_time(database_url: str) -> Non
 async def test_a_reader_writes_at_once(database_url: str) -> None:
     with run_bouncer(database_url) as bouncer:
         database = Database(bouncer.url(database_url))
-        async with database.reader() as connection:
-            await connection.execute(text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 7, '79')"))
+        async with database.statements() as connection:
+            await connection.execute("INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 7, '79')")
             assert value(database_url, "SELECT count(*) FROM clients") == 1
         async with database.writer() as connection:
-            await connection.execute(text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (2, 7, '79')"))
-            await connection.execute(
-                text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (:id, 7, '79')"),
-                [{"id": 3}, {"id": 4}],
-            )
+            await connection.execute("INSERT INTO clients (yclients_id, company_id, phone) VALUES (2, 7, '79')")
             assert value(database_url, "SELECT count(*) FROM clients") == 1
         assert value(database_url, "SELECT count(*) FROM clients") == 1
         await database.close()
@@ -253,16 +251,16 @@ async def test_a_statement_that_takes_too_long(database_url: str) -> None:
     with run_bouncer(database_url, size=1) as bouncer:
         before = bouncer.sessions(database_url)
         database = Database(bouncer.url(database_url), statement_timeout=0.2, pool_size=1)
-        for connected in (database.reader, database.writer):
+        for connected in (database.statements, database.writer):
             with pytest.raises(StoreError, match=r"in time|too long"):
                 async with connected() as connection:
-                    await connection.execute(text("SELECT pg_sleep(5)"))
+                    await connection.execute("SELECT pg_sleep(5)")
         for at in range(5):
             with suppress(TimeoutError):
-                async with asyncio.timeout(0.02 * at + 0.001), database.reader() as connection:
-                    await connection.execute(text("SELECT pg_sleep(0.1)"))
-            async with database.reader() as connection:
-                assert await connection.scalar(text("SELECT 1")) == 1
+                async with asyncio.timeout(0.02 * at + 0.001), database.statements() as connection:
+                    await connection.execute("SELECT pg_sleep(0.1)")
+            async with database.statements() as connection:
+                assert await fetch_value(connection, "SELECT 1") == 1
         await database.close()
         assert bouncer.sessions(database_url) == before
 
@@ -285,8 +283,8 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             database = Database(url)
             for _ in range(8):
                 with suppress(UnavailableError):
-                    async with database.reader() as connection:
-                        assert await connection.scalar(text("SELECT 'right'")) == "right"
+                    async with database.statements() as connection:
+                        assert await fetch_value(connection, "SELECT 'right'") == "right"
             assert database.is_pooled
             await database.close()
             database = Database(url)
@@ -294,21 +292,28 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             for _ in range(8):
                 assert await database.fetch(right) == [("right",)]
             assert database.is_pooled
-            async with database.reader() as connection:
+            async with database.statements() as connection:
                 for _ in range(8):
-                    assert await connection.scalar(text("SELECT 'right'")) == "right"
+                    assert await fetch_value(connection, "SELECT 'right'") == "right"
             await database.close()
-            database = Database(url)
-            with pytest.raises(OutcomeUnknownError):
-                await _write(database)
-            assert database.is_pooled
-            await database.close()
+            for write in (_write, _upsert):
+                database = Database(url)
+                with pytest.raises(OutcomeUnknownError):
+                    await write(database)
+                assert database.is_pooled
+                await database.close()
 
 
 async def _write(database: Database) -> None:
     async with database.writer() as connection:
         for _ in range(8):
-            await connection.execute(text("SELECT 'right'"))
+            await connection.execute("SELECT 'right'")
+
+
+async def _upsert(database: Database) -> None:
+    async with UnitOfWork(database) as work:
+        for _ in range(8):
+            await work.clients.upsert([{"yclients_id": 1, "company_id": 7, "phone": "79"}])
 
 
 @pytest.mark.parametrize("parameters", [{}, {"pgbouncer": "true"}])
@@ -326,12 +331,11 @@ async def test_a_server_of_which_the_settings_say_that_it_is_a_pooler(database_u
 
 async def test_a_server_is_asked_no_more_than_before(database_url: str) -> None:
     database = Database(database_url, statement_timeout=7)
-    async with database.reader() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        assert driver.prepare_threshold == 5
-        assert driver.cursor_factory is psycopg.AsyncCursor
-        assert await connection.scalar(text("SHOW statement_timeout")) == "7s"
-        assert await connection.scalar(text("SHOW TimeZone")) == "UTC"
+    async with database.statements() as connection:
+        assert connection.driver.prepare_threshold == 5
+        assert connection.driver.cursor_factory is psycopg.AsyncCursor
+        assert await fetch_value(connection, "SHOW statement_timeout") == "7s"
+        assert await fetch_value(connection, "SHOW TimeZone") == "UTC"
     await database.close()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from app.data_layer import DataLayer, open_data_layer
 from app.settings import Settings
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 from tests.contract.stores import Clock, insert
 from tests.migration.engine import execute, query, value
@@ -110,11 +110,11 @@ async def test_a_transaction_lasts_and_reads_what_was_committed(database_url: st
             )
             for _ in range(2):
                 async with database.writer() as connection:
-                    assert await connection.scalar(text("SHOW synchronous_commit")) == own
-                    assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
-                    assert await connection.scalar(text("SHOW client_min_messages")) == "warning"
-                async with database.reader() as connection:  # after which SQLAlchemy puts its own level back
-                    assert await connection.scalar(text("SHOW synchronous_commit")) == "local"
+                    assert await fetch_value(connection, "SHOW synchronous_commit") == own
+                    assert await fetch_value(connection, "SHOW transaction_isolation") == "read committed"
+                    assert await fetch_value(connection, "SHOW client_min_messages") == "warning"
+                async with database.statements() as connection:
+                    assert await fetch_value(connection, "SHOW synchronous_commit") == "local"
         await database.close()
 
 

@@ -29,7 +29,7 @@ async def test_none_is_no_filter_that_may_be_left_out(database: Database, databa
     insert(database_url, "companies", {"company_id": 1, "title": "Салон"})
     insert(database_url, "dialog_contexts", {"user_id": "7"})
     nothing: Any = None
-    async with database.reader() as connection:
+    async with database.statements() as connection:
         clients, services, staff = (
             repository(connection) for repository in (ClientRepository, ServiceRepository, StaffRepository)
         )

@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
+from app.state.fetching import fetch_value
 from app.stores.postgres.connection_pool import ConnectionPool
 from app.stores.postgres.database import Database
 
@@ -55,8 +56,8 @@ async def test_new_connections_that_are_closed_at_once(database_url: str, monkey
     database = Database(database_url)
 
     async def read() -> None:
-        async with database.reader() as connection:
-            await connection.execute(_CLIENTS)
+        async with database.statements() as connection:
+            await connection.fetch(_CLIENTS)
 
     async def write() -> None:
         async with database.writer():
@@ -74,14 +75,14 @@ async def test_new_connections_that_are_closed_at_once(database_url: str, monkey
 
 
 async def test_a_transaction_that_takes_too_long_is_a_timeout(database: Database) -> None:
-    async with database.reader() as connection:
-        if int(await connection.scalar(text("SHOW server_version_num"))) < 170000:
+    async with database.statements() as connection:
+        if int(await fetch_value(connection, "SHOW server_version_num")) < 170000:
             pytest.skip("PostgreSQL 17 brought transaction_timeout")
 
     async def write_slowly() -> None:
         async with database.writer() as connection:
-            await connection.execute(text("SET LOCAL transaction_timeout = 50"))
-            await connection.execute(text("SELECT pg_sleep(10)"))
+            await connection.execute("SET LOCAL transaction_timeout = 50")
+            await connection.execute("SELECT pg_sleep(10)")
 
     with pytest.raises(StoreTimeoutError, match="25P04"):
         await write_slowly()

@@ -6,8 +6,9 @@ import asyncio
 
 import psycopg
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 
 _PID = select(func.pg_backend_pid())
@@ -21,7 +22,7 @@ async def test_those_who_wait_are_served_in_turn(database_url: str) -> None:
         await database.fetch(_PID)
         served.append(number)
 
-    async with database.reader():
+    async with database.statements():
         waiting = [asyncio.create_task(read(number)) for number in range(20)]
         await asyncio.sleep(0.05)
     waiting.append(asyncio.create_task(read(20)))  # comes later, while the connection is idle
@@ -32,12 +33,12 @@ async def test_those_who_wait_are_served_in_turn(database_url: str) -> None:
 
 async def test_a_transaction_begun_beside_the_engine_is_not_left_open(database_url: str) -> None:
     database = Database(database_url, pool_size=1)
-    async with database.reader() as connection:
-        await connection.execute(text("BEGIN"))
+    async with database.statements() as connection:
+        await connection.execute("BEGIN")
     alone = select(func.now() == func.statement_timestamp())
     assert await database.fetch(alone) == [(True,)]
     async with database.writer() as writing:  # a transaction again, after a read without one
-        first, second = [(await writing.execute(text("SELECT now()"))).scalar_one() for _ in range(2)]
+        first, second = [await fetch_value(writing, "SELECT now()") for _ in range(2)]
     assert first == second
     await database.close()
 
@@ -48,10 +49,8 @@ async def test_a_connection_whose_return_is_cancelled_is_not_lost(database_url: 
 
     async def work() -> None:
         async with database.writer() as connection:
-            await connection.execute(text("SELECT 1"))
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert isinstance(driver, psycopg.AsyncConnection)
-            taken.append(driver)
+            await connection.execute("SELECT 1")
+            taken.append(connection.driver)
             working.cancel()  # acts where something is waited for next: the rollback after the error
             raise LookupError
 

@@ -103,7 +103,7 @@ async def _two_writes(database: Database, *rows: dict[str, Any]) -> None:
 
 async def test_a_repository_reads_on_a_connection_of_its_own(database: Database, database_url: str) -> None:
     insert(database_url, "clients", {**client(1), "name": "Анна"}, {**client(2), "name": "Яна"})
-    async with database.reader() as connection:
+    async with database.statements() as connection:
         clients = ClientRepository(connection)
         assert [row.name for row in await clients.search_by_name(1, containing("НА"), limit=5)] == ["Анна", "Яна"]
         with pytest.raises(AmbiguousError):

@@ -10,7 +10,7 @@ import pytest
 from postgrest import ReturnMethod
 
 from app.errors import OutcomeUnknownError, UnavailableError
-from app.stores.supabase.client import rows_told
+from app.stores.supabase.answers import rows_told
 from tests.rest.recorded import Recorded, recorded_server
 
 HTML = "<!DOCTYPE html><html><body>Just a moment...</body></html>"

@@ -26,7 +26,6 @@ from app.errors import DataError, StoreError, StoreTimeoutError
 from app.settings import Settings
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
-from app.stores.reads import ask
 
 logger = logging.getLogger("app.data_layer")
 
@@ -116,7 +115,7 @@ class Comparisons:
         began = perf_counter()
         try:
             with self.calls.answering():
-                answer = await ask(self._stores[stage.authority], method, arguments)
+                answer = await self._stores[stage.authority].read(method, arguments)
         except DataError as error:
             self._answered(Read(stage, method, arguments, error, perf_counter() - began))
             raise
@@ -229,7 +228,7 @@ class Comparisons:
         began = perf_counter()
         try:
             answer: object = await within(
-                self._settings.compare_deadline, ask(self._own[store], read.method, read.arguments)
+                self._settings.compare_deadline, self._own[store].read(read.method, read.arguments)
             )
         except StoreError as error:
             breaker.failed()

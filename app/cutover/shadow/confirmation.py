@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,20 +13,20 @@ from app.cutover.stages import Stage
 from app.errors import DataError, StoreError
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
-from app.stores.reads import TABLES_READ, ask
+from app.stores.reads import TABLES_READ
 
 _MOST_ROWS = 10  # of one answer are followed up at a time
 _FIRST_PAUSE = 0.02  # seconds between rounds
 _LONGEST_PAUSE = 0.5
 
 # A row by its natural key. Bookings have no such method, and no method that writes them.
-_ROW: dict[str, Callable[[Backend, Sequence[str]], Awaitable[Any]]] = {
-    "dialog_contexts": lambda store, key: store.get_dialog_context(key[0]),
-    "clients": lambda store, key: store.get_client_by_id(int(key[0]), int(key[1])),
-    "companies": lambda store, key: store.get_company(int(key[0])),
-    "services": lambda store, key: store.get_service_by_id(int(key[0]), int(key[1])),
-    "staff": lambda store, key: store.get_staff_by_id(int(key[0]), int(key[1])),
-    "staff_schedules": lambda store, key: store.get_staff_schedule(int(key[0]), date.fromisoformat(key[1]), None),
+_ROW: dict[str, tuple[str, dict[str, Callable[[str], Any]]]] = {
+    "dialog_contexts": ("get_dialog_context", {"user_id": str}),
+    "clients": ("get_client_by_id", {"yclients_id": int, "company_id": int}),
+    "companies": ("get_company", {"company_id": int}),
+    "services": ("get_service_by_id", {"yclients_id": int, "company_id": int}),
+    "staff": ("get_staff_by_id", {"staff_id": int, "company_id": int}),
+    "staff_schedules": ("get_staff_schedule", {"staff_id": int, "day": date.fromisoformat}),
 }
 
 
@@ -95,10 +95,11 @@ async def _once_more(
         settling = Settling(question.database, [*keys, *shared], whole, tables)
         await settling.begin(question.stage)
     rows_before = [await _row(question.authority, key) for key in [*keys, *shared]]
-    first = await _answer(question, question.authority), await _answer(question, question.other)
+    asked = question.method, question.arguments
+    first = await _answer(question.authority, *asked), await _answer(question.other, *asked)
     unsettled = await settling.arrived() if settling is not None else set()
-    other = await _answer(question, question.other)
-    second = await _answer(question, question.authority), other
+    other = await _answer(question.other, *asked)
+    second = await _answer(question.authority, *asked), other
     again = difference(*second, question.arguments)
     if not again:
         return again, again
@@ -143,14 +144,14 @@ def _explained(sure: list[RowDifference], whole: Mapping[RowKey, tuple[Any, Any]
     return found or sure
 
 
-async def _answer(question: DoubtfulAnswer, store: Backend) -> object:
+async def _answer(store: Backend, method: str, arguments: Mapping[str, Any]) -> object:
     """What a store answers; an error that is an answer too is returned.
 
     Raises:
         StoreError: the store could not answer.
     """
     try:
-        return await ask(store, question.method, question.arguments)
+        return await store.read(method, arguments)
     except StoreError:
         raise
     except DataError as error:
@@ -159,15 +160,13 @@ async def _answer(question: DoubtfulAnswer, store: Backend) -> object:
 
 async def _row(store: Backend, key: RowKey) -> object:
     """A whole row, with its stamps; None where there is no way to ask for one."""
-    read = _ROW.get(key.table)
-    if read is None or str(None) in key.key:  # a row without a company is no method's
+    if key.table not in _ROW or str(None) in key.key:  # a row without a company is no method's
         return None
-    try:
-        return await read(store, key.key)
-    except StoreError:
-        raise
-    except DataError as error:
-        return error
+    method, parts = _ROW[key.table]
+    arguments = {name: of_text(text) for (name, of_text), text in zip(parts.items(), key.key, strict=False)}
+    return await _answer(
+        store, method, {**arguments, "company_id": None} if method == "get_staff_schedule" else arguments
+    )
 
 
 def _rows_of(answer: object, arguments: Mapping[str, Any]) -> dict[RowKey, Any]:

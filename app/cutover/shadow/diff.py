@@ -1,11 +1,10 @@
 """Two answers of one method held against each other: which rows differ, in which fields, and whose keys those are."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app import models
@@ -148,15 +147,10 @@ def keyed(answer: object, arguments: Mapping[str, Any]) -> dict[RowKey, Any]:
 
 
 def _key(row: Any, arguments: Mapping[str, Any]) -> RowKey:
-    table, names = _natural_key(_ROWS[type(row)])
+    table = rows.table_of(_ROWS[type(row)])
     # A summary has no company; the search that gave it was in one.
-    return RowKey(table, tuple(str(getattr(row, name, arguments.get(name))) for name in names))
-
-
-@lru_cache
-def _natural_key(model: type[models.Base]) -> tuple[str, Sequence[str]]:
-    table = rows.table_of(model)
-    return table.name, table.info["natural_key"]
+    names = rows.natural_key(table)
+    return RowKey(table.name, tuple(str(getattr(row, name, arguments.get(name))) for name in names))
 
 
 def _word(answer: object) -> str:

@@ -113,7 +113,7 @@ class ComparisonLog:
 
     async def prune(self, database: Database) -> None:
         """Delete what is too old to be asked for."""
-        async with database.reader() as connection:
+        async with database.statements() as connection:
             await comparisons.prune(connection)
 
     async def _write(
@@ -127,11 +127,10 @@ class ComparisonLog:
             {**line._asdict(), **record._asdict(), "cause": record.cause, "count": count}
             for (line, _), (record, count) in sorted(differences.items(), key=lambda item: item[0])
         ]
-        async with database.writer() as connection:
+        async with database.transaction() as connection:
             await comparisons.save_counts(connection, self._process, encode(rows), _moment(self._this_minute()))
             if found:
                 await comparisons.save_differences(connection, encode(found))
-            await database.commit(connection)
 
 
 def _moment(minute: int) -> datetime:

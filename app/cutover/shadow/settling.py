@@ -5,20 +5,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from time import monotonic
 
-from sqlalchemy import text
-
 from app.cutover.shadow.diff import RowKey
 from app.cutover.stages import Stage
 from app.cutover.tables import METHODS_TABLES
 from app.state.cutover.on_the_way import OnTheWay, WaitingKey, look
-from app.state.cutover.stage import read_stage
+from app.state.cutover.stage import read_stage_row
+from app.state.streams import clock
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
 
 _FIRST_PAUSE = 0.01  # seconds between looks
 _LONGEST_PAUSE = 0.2
 _PATIENCE = 1.0  # with a row that is noted, before it is left out
-_NOW = "SELECT clock_timestamp()"
 
 
 class UnsettledError(Exception):
@@ -50,8 +48,8 @@ class Settling:
         Raises:
             UnsettledError: the cutover stands at another stage by now.
         """
-        async with self._database.reader() as connection:
-            row = await read_stage(connection)
+        async with self._database.statements() as connection:
+            row = await read_stage_row(connection)
         if row.managed and row.stage is not stage:
             raise UnsettledError("stage moved")
         self._stage = row.stage, row.moved_at
@@ -71,8 +69,8 @@ class Settling:
         Raises:
             UnsettledError: a table's writer has moved to PostgreSQL, so that nothing brings its rows to Supabase.
         """
-        async with self._database.reader() as connection:
-            self._since = await connection.scalar(text(_NOW))
+        async with self._database.statements() as connection:
+            self._since = await clock(connection)
         awaited: set[WaitingKey] | None = None
         pause = _FIRST_PAUSE
         patient_until = float("inf")
@@ -102,5 +100,5 @@ class Settling:
         return not (self._whole and seen.waiting)
 
     async def _look(self) -> OnTheWay:
-        async with self._database.reader() as connection:
+        async with self._database.statements() as connection:
             return await look(connection, self._keys, self._whole, self._own, self._since)

@@ -12,7 +12,7 @@ from app.migration.inventory.supabase_objects import KNOWN_TABLES, is_supabase_o
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import label, quoted
 from app.next_step import Command, NextStep
-from app.stores.supabase.client import total_told
+from app.stores.supabase.answers import total_told
 from app.stores.supabase.grammar import quoted_name
 from app.stores.supabase.request_parameters import selected
 

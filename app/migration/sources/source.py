@@ -11,7 +11,7 @@ from app.errors import StoreError, UnavailableError
 from app.migration.retry import Limits
 from app.migration.sources.pace import Pace
 from app.migration.tables.copy_table import CopyTable
-from app.stores.supabase.client import refuse_other_columns
+from app.stores.supabase.answers import refuse_other_columns
 from app.stores.supabase.grammar import alias
 
 # The name in a page of a row's version (its xmin), where versions were asked for.

@@ -7,10 +7,9 @@ values in brackets. So a value that is missing is still counted where only its d
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from psycopg import AsyncConnection
-
 from app.cutover.stages import Stage
 from app.state.cutover.moves import who
+from app.state.fetching import Connection, fetch_column, fetch_each, fetch_rows
 from app.state.schema_name import SCHEMA
 
 TODAY = "(clock_timestamp() AT TIME ZONE 'UTC')::date"
@@ -45,41 +44,48 @@ class AcceptedDifference:
         return f"{self.method} {self.field}"
 
 
-async def read_accepted(connection: AsyncConnection) -> tuple[AcceptedDifference, ...]:
+async def read_accepted(connection: Connection) -> tuple[AcceptedDifference, ...]:
     """All of them, those that have ended too, by method and field."""
-    cursor = await connection.execute(f"{_READ}FROM {SCHEMA}.accepted_differences ORDER BY method, field")
-    return tuple([AcceptedDifference(*row) for row in await cursor.fetchall()])
+    return tuple(
+        await fetch_each(
+            connection, AcceptedDifference, f"{_READ}FROM {SCHEMA}.accepted_differences ORDER BY method, field"
+        )
+    )
 
 
 async def read_ended(
-    connection: AsyncConnection, stage: Stage, method: str, seconds: float
+    connection: Connection, stage: Stage, method: str, seconds: float
 ) -> tuple[AcceptedDifference, ...]:
     """Those of a method that have ended, and whose differences came again at a stage in the last `seconds`."""
-    cursor = await connection.execute(
-        f"{_READ}FROM {SCHEMA}.accepted_differences a WHERE method = %(method)s AND until < {TODAY} "
-        f"AND EXISTS (SELECT FROM {SCHEMA}.differences d WHERE d.method = a.method AND d.stage = %(stage)s "
-        "AND NOT d.against_itself AND d.places && a.places "
-        "AND d.last_at > clock_timestamp() - make_interval(secs => %(seconds)s)) ORDER BY field",
-        {"method": method, "stage": stage, "seconds": seconds},
+    return tuple(
+        await fetch_each(
+            connection,
+            AcceptedDifference,
+            f"{_READ}FROM {SCHEMA}.accepted_differences a WHERE method = %(method)s AND until < {TODAY} "
+            f"AND EXISTS (SELECT FROM {SCHEMA}.differences d WHERE d.method = a.method AND d.stage = %(stage)s "
+            "AND NOT d.against_itself AND d.places && a.places "
+            "AND d.last_at > clock_timestamp() - make_interval(secs => %(seconds)s)) ORDER BY field",
+            {"method": method, "stage": stage, "seconds": seconds},
+        )
     )
-    return tuple([AcceptedDifference(*row) for row in await cursor.fetchall()])
 
 
-async def seen_fields(connection: AsyncConnection, method: str | None = None) -> list[str]:
+async def seen_fields(connection: Connection, method: str | None = None) -> list[str]:
     """The fields of a method that were seen to differ; the methods of which one was, where none is named."""
-    cursor = await connection.execute(
+    return await fetch_column(
+        connection,
         f"SELECT DISTINCT {'method' if method is None else _FIELD} {_SEEN} "
         "AND method = coalesce(%(method)s::text, method) ORDER BY 1",
         {"method": method},
     )
-    return [row[0] for row in await cursor.fetchall()]
 
 
 async def accept(
-    connection: AsyncConnection, method: str, field: str, *, reason: str, until: date
+    connection: Connection, method: str, field: str, *, reason: str, until: date
 ) -> AcceptedDifference | None:
     """Accept the places of a field, also instead of what was accepted of it before; None where it has none."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"INSERT INTO {SCHEMA}.accepted_differences AS a (method, field, places, until, reason, accepted_by) "
         "SELECT %(method)s, %(field)s, array_agg(DISTINCT place ORDER BY place), %(until)s, %(reason)s, %(who)s "
         f"{_SEEN} AND method = %(method)s AND {_FIELD} = %(field)s HAVING count(*) > 0 "
@@ -88,11 +94,10 @@ async def accept(
         f"RETURNING a.method, a.field, a.places, a.until, a.reason, a.accepted_by, a.accepted_at, a.until < {TODAY}",
         {"method": method, "field": field, "reason": reason, "until": until, "who": who()},
     )
-    row = await cursor.fetchone()
-    return None if row is None else AcceptedDifference(*row)
+    return AcceptedDifference(*rows[0]) if rows else None
 
 
-async def withdraw(connection: AsyncConnection, method: str, field: str) -> bool:
+async def withdraw(connection: Connection, method: str, field: str) -> bool:
     """Accept a field no more; whether it was."""
     cursor = await connection.execute(
         f"DELETE FROM {SCHEMA}.accepted_differences WHERE method = %(method)s AND field = %(field)s",

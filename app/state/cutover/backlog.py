@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_row, fetch_rows
+from app.state.fetching import fetch_each, fetch_row
 from app.state.schema_name import SCHEMA
 
 _NOTES = (
@@ -80,4 +80,4 @@ async def drop_entries(connection: AsyncConnection) -> None:
 
 
 async def _read(connection: AsyncConnection, statement: str, seconds: float | None = None) -> tuple[Waiting, ...]:
-    return tuple([Waiting(*row) for row in await fetch_rows(connection, statement, {"seconds": seconds})])
+    return tuple(await fetch_each(connection, Waiting, statement, {"seconds": seconds}))

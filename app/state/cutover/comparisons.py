@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection
-from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
-
 from app.cutover.stages import Stage, Store
 from app.state.cutover.accepted_differences import TODAY
+from app.state.fetching import Connection, fetch_each, fetch_rows
 from app.state.schema_name import SCHEMA
 
 # A row is a process's own, so that what it knows of a minute can be written again as a whole. The gate counts by the
@@ -136,39 +134,35 @@ class ComparedMethod(NamedTuple):
     accepted: int
 
 
-async def save_counts(connection: PooledConnection, process: str, rows: str, now: datetime) -> None:
+async def save_counts(connection: Connection, process: str, rows: str, now: datetime) -> None:
     """Write a process's counts of whole minutes anew.
 
     Args:
         rows: a JSON array of objects with the columns' names.
         now: by the clock that the minutes are of.
     """
-    await connection.exec_driver_sql(_SAVE_COUNTS, {"process": process, "rows": rows, "now": now})
+    await connection.execute(_SAVE_COUNTS, {"process": process, "rows": rows, "now": now})
 
 
-async def save_differences(connection: PooledConnection, rows: str) -> None:
+async def save_differences(connection: Connection, rows: str) -> None:
     """Add differences to those of their causes; `rows` is a JSON array of objects with the columns' names."""
-    await connection.exec_driver_sql(_SAVE_DIFFERENCES, {"rows": rows})
+    await connection.execute(_SAVE_DIFFERENCES, {"rows": rows})
 
 
-async def prune(connection: PooledConnection) -> None:
+async def prune(connection: Connection) -> None:
     """Delete what is too old to be asked for."""
-    await connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.comparisons WHERE minute < clock_timestamp() - interval '3 days'"
-    )
-    await connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.differences WHERE last_at < clock_timestamp() - interval '30 days'"
-    )
+    await connection.execute(f"DELETE FROM {SCHEMA}.comparisons WHERE minute < clock_timestamp() - interval '3 days'")
+    await connection.execute(f"DELETE FROM {SCHEMA}.differences WHERE last_at < clock_timestamp() - interval '30 days'")
 
 
-async def read_methods(connection: AsyncConnection, seconds: float) -> list[MethodReport]:
+async def read_methods(connection: Connection, seconds: float) -> list[MethodReport]:
     """What was counted in the last `seconds`, by stage and name; noise last."""
     methods: dict[tuple[Any, ...], MethodReport] = {}
     given = {"seconds": seconds}
-    for stage, *counts, accepted in await (await connection.execute(_COUNTS, given)).fetchall():
+    for stage, *counts, accepted in await fetch_rows(connection, _COUNTS, given):
         report = methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
         report.accepted = accepted
-    for *key, is_authority, bucket, count in await (await connection.execute(_LATENCIES, given)).fetchall():
+    for *key, is_authority, bucket, count in await fetch_rows(connection, _LATENCIES, given):
         if (method := methods.get(tuple(key))) is not None:  # a minute may have come in between
             buckets = method.authority if is_authority else method.other
             buckets.extend([0] * (bucket - len(buckets)))
@@ -179,36 +173,36 @@ async def read_methods(connection: AsyncConnection, seconds: float) -> list[Meth
     )
 
 
-async def read_minutes(connection: AsyncConnection, seconds: float) -> list[tuple[str, datetime, MethodReport]]:
+async def read_minutes(connection: Connection, seconds: float) -> list[tuple[str, datetime, MethodReport]]:
     """What each process counted in each minute of the last `seconds`, without noise: its name, the minute, a method."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         "SELECT process, minute, stage, method, against_itself, calls, equal, different, error, skipped, "
         f"authority_latency, other_latency FROM {SCHEMA}.comparisons WHERE NOT against_itself AND minute > {_SINCE}",
         {"seconds": seconds},
     )
-    return [
-        (process, minute, MethodReport(Stage(stage), *rest))
-        for process, minute, stage, *rest in await cursor.fetchall()
-    ]
+    return [(process, minute, MethodReport(Stage(stage), *rest)) for process, minute, stage, *rest in rows]
 
 
-async def read_differences(connection: AsyncConnection, seconds: float, most: int) -> list[DifferenceReport]:
+async def read_differences(connection: Connection, seconds: float, most: int) -> list[DifferenceReport]:
     """Differences of the last `seconds`, the most frequent first, so many at most; noise last."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         "SELECT stage, method, against_itself, cause, arguments, fields, count, first_at, last_at, "
         f"{_IS_ACCEPTED} FROM {SCHEMA}.differences d WHERE last_at > {_SINCE} "
         "ORDER BY against_itself, count DESC, last_at DESC LIMIT %(most)s",
         {"seconds": seconds, "most": most},
     )
-    return [DifferenceReport(Stage(row[0]), *row[1:]) for row in await cursor.fetchall()]
+    return [DifferenceReport(Stage(row[0]), *row[1:]) for row in rows]
 
 
-async def compared_methods(connection: AsyncConnection, stage: Stage, seconds: float) -> list[ComparedMethod]:
+async def compared_methods(connection: Connection, stage: Stage, seconds: float) -> list[ComparedMethod]:
     """Each method in use at a stage in the last `seconds`, by its name."""
-    cursor = await connection.execute(
+    return await fetch_each(
+        connection,
+        ComparedMethod,
         f"SELECT method, sum(equal + different)::bigint, sum(different)::bigint, sum({_ACCEPTED})::bigint "
         f"FROM {SCHEMA}.comparisons c WHERE stage = %(stage)s AND NOT against_itself AND minute > {_SINCE} "
         "GROUP BY method HAVING sum(calls) > 0 ORDER BY method",
         {"stage": stage, "seconds": seconds},
     )
-    return [ComparedMethod(*row) for row in await cursor.fetchall()]

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from app.common.keys import Key
-from app.common.schemas import Statements
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, SchemaMismatchError
+from app.state.fetching import Connection, fetch_column, fetch_rows
 from app.state.schema_name import SCHEMA
 
 State: TypeAlias = Literal["writing", "written", "unknown"]
@@ -29,7 +29,7 @@ _NOTE = (
 _OF_SUPABASE = [str(stage) for stage in Stage if stage.authority is Store.SUPABASE]
 
 
-async def note(statements: Statements, process: str, table: str, keys: str) -> Ids:
+async def note(connection: Connection, process: str, table: str, keys: str) -> Ids:
     """Note keys that are to be written.
 
     Raises:
@@ -38,7 +38,7 @@ async def note(statements: Statements, process: str, table: str, keys: str) -> I
         SchemaMismatchError: there is no row of the stage.
     """
     given = {"process": process, "table": table, "keys": keys, "stages": _OF_SUPABASE}
-    rows = await (await statements.execute(_NOTE, given)).fetchall()
+    rows = await fetch_rows(connection, _NOTE, given)
     if not rows:
         raise SchemaMismatchError("the tool's table stage has no row")
     stage, may_write = rows[0][:2]
@@ -50,7 +50,7 @@ async def note(statements: Statements, process: str, table: str, keys: str) -> I
 
 
 async def insert(
-    statements: Statements,
+    connection: Connection,
     process: str,
     table: str,
     keys: str,
@@ -59,25 +59,27 @@ async def insert(
     error: str | None = None,
 ) -> Ids:
     """Add notes of writes that went on without one, whatever the stage is."""
-    noted = await statements.execute(
+    noted = await fetch_rows(
+        connection,
         f"INSERT INTO {SCHEMA}.notes (process, table_name, key, state, attempts, last_error) "
         "SELECT %(process)s, %(table)s, ARRAY(SELECT json_array_elements_text(k)), %(state)s, %(attempts)s, %(error)s "
         "FROM json_array_elements(CAST(%(keys)s AS json)) k RETURNING id, key",
         {"process": process, "table": table, "keys": keys, "state": state, "attempts": attempts, "error": error},
     )
-    return {tuple(key): number for number, key in await noted.fetchall()}
+    return {tuple(key): number for number, key in noted}
 
 
-async def delete(statements: Statements, ids: Iterable[int]) -> None:
+async def delete(connection: Connection, ids: Iterable[int]) -> None:
     """Take notes out."""
-    await statements.execute(f"DELETE FROM {SCHEMA}.notes WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
+    await connection.execute(f"DELETE FROM {SCHEMA}.notes WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
-async def leave(statements: Statements, ids: Iterable[int], state: State, attempts: int, error: str | None) -> set[int]:
+async def leave(connection: Connection, ids: Iterable[int], state: State, attempts: int, error: str | None) -> set[int]:
     """Say what came of the writes or mirrors of notes; the ids of those that are there."""
-    there = await statements.execute(
+    there = await fetch_column(
+        connection,
         f"UPDATE {SCHEMA}.notes SET state = %(state)s, attempts = %(attempts)s, last_error = %(error)s "
         "WHERE id = ANY(%(ids)s) RETURNING id",
         {"ids": list(ids), "state": state, "attempts": attempts, "error": error},
     )
-    return {number for (number,) in await there.fetchall()}
+    return set(there)

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import NamedTuple, TypeAlias
 
 from app.common.keys import Key
+from app.state.fetching import Connection, fetch_row
 from app.state.schema_name import SCHEMA
 
 _WAITING = f"""
@@ -51,7 +50,7 @@ class OnTheWay(NamedTuple):
 
 
 async def look(
-    connection: AsyncConnection, keys: str, whole: Sequence[str], own: Sequence[str], since: datetime | None
+    connection: Connection, keys: str, whole: Sequence[str], own: Sequence[str], since: datetime | None
 ) -> OnTheWay:
     """All of it, in one statement.
 
@@ -62,7 +61,6 @@ async def look(
         since: when the stores were asked; None: they were not yet.
     """
     given = {"keys": keys, "whole": list(whole), "own": list(own), "since": since}
-    row: Sequence[Any] = (await connection.exec_driver_sql(_LOOK, given)).one()
-    late, waiting, *rest = row
+    late, waiting, *rest = await fetch_row(connection, _LOOK, given)
     numbered = {(kind, number, table, tuple(key)) for kind, number, table, key in json.loads(waiting or "[]")}
     return OnTheWay(late, numbered, *rest)

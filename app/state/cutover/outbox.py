@@ -8,13 +8,11 @@ Where `keys` is a text, it is a JSON array of natural keys, each an array of tex
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.state.cutover.stage import COLUMNS, READ_IN_TURN, StageRow
+from app.state.fetching import Connection, fetch_column, fetch_each, fetch_rows, fetch_value
 from app.state.json_keys import AMONG_KEYS
 from app.state.schema_name import SCHEMA
 
@@ -84,9 +82,7 @@ class FailedEntry:
     next_attempt_at: datetime
 
 
-async def record_write(
-    connection: AsyncConnection, process: str, table: str, keys: str, *, fixed: Stage | None
-) -> StageRow:
+async def record_write(connection: Connection, process: str, table: str, keys: str, *, fixed: Stage | None) -> StageRow:
     """Lock the stage until the transaction ends, and leave an entry for each key where writes are recorded.
 
     Args:
@@ -96,30 +92,29 @@ async def record_write(
         SchemaMismatchError: there is no row of the stage; nothing was recorded.
     """
     given = {"process": process, "table": table, "keys": keys, "fixed": fixed, "recording": _RECORDING}
-    return StageRow.of((await connection.exec_driver_sql(_RECORD_WRITE, given)).first())
+    return StageRow.of(await (await connection.execute(_RECORD_WRITE, given)).fetchone())
 
 
-async def entries_of(connection: AsyncConnection, table: str, keys: str) -> list[Entry]:
+async def entries_of(connection: Connection, table: str, keys: str) -> list[Entry]:
     """The entries of these keys, whosever they are."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(
+    return await fetch_each(
+        connection,
+        _entry,
         f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox WHERE table_name = %(table)s AND {AMONG_KEYS}",
         {"table": table, "keys": keys},
     )
-    return [_entry(*row) for row in rows]
 
 
 def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int, unsure: bool, sent: bool) -> Entry:
     return Entry(id_, process, table, tuple(key), attempts, unsure, sent)
 
 
-async def leave(
-    connection: AsyncConnection, process: str, table: str, keys: str, *, except_for: Collection[int]
-) -> None:
+async def leave(connection: Connection, process: str, table: str, keys: str, *, except_for: Collection[int]) -> None:
     """Entries of a process whose first send was not begun, and will not be.
 
     Only those that no relay has claimed, even in this moment.
     """
-    await connection.exec_driver_sql(
+    await connection.execute(
         f"UPDATE {SCHEMA}.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "
         "next_attempt_at = clock_timestamp() + interval '2 seconds' "
         "WHERE table_name = %(table)s AND process = %(process)s AND attempts = 0 "
@@ -128,9 +123,9 @@ async def leave(
     )
 
 
-async def record(connection: AsyncConnection, process: str, keys: str) -> None:
+async def record(connection: Connection, process: str, keys: str) -> None:
     """Leave an entry for each pair of a table and a key, a JSON array of arrays; they are the relay's."""
-    await connection.exec_driver_sql(
+    await connection.execute(
         f"INSERT INTO {SCHEMA}.outbox (process, table_name, key, attempts) "
         "SELECT %(process)s, k->>0, ARRAY(SELECT json_array_elements_text(k->1)), 1 "
         "FROM json_array_elements(CAST(%(keys)s AS json)) k",
@@ -138,13 +133,13 @@ async def record(connection: AsyncConnection, process: str, keys: str) -> None:
     )
 
 
-async def delete(connection: AsyncConnection, ids: Collection[int]) -> None:
+async def delete(connection: Connection, ids: Collection[int]) -> None:
     """Take entries out."""
     if ids:
-        await connection.exec_driver_sql(f"DELETE FROM {SCHEMA}.outbox WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
+        await connection.execute(f"DELETE FROM {SCHEMA}.outbox WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
-async def settle_later(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+async def settle_later(connection: Connection, ids: Collection[int], seconds: float) -> None:
     """Entries whose rows were sent, although an earlier send of theirs may still land: to be read back then."""
     to = (
         "recheck_at = later.later, next_attempt_at = later.later, last_error = NULL "
@@ -154,7 +149,7 @@ async def settle_later(connection: AsyncConnection, ids: Collection[int], second
 
 
 async def put_off(
-    connection: AsyncConnection,
+    connection: Connection,
     ids: Collection[int],
     *,
     unsure: bool,
@@ -176,87 +171,93 @@ async def put_off(
     await _set(connection, ids, to, unsure=unsure, error=error, longest=longest, counted=counted)
 
 
-async def send_again(connection: AsyncConnection, ids: Collection[int]) -> None:
+async def send_again(connection: Connection, ids: Collection[int]) -> None:
     """Entries that were read back and differ: nothing of theirs can land any more, and they are due."""
     await _set(connection, ids, "unsure = false, recheck_at = NULL, next_attempt_at = clock_timestamp()")
 
 
-async def wait(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+async def wait(connection: Connection, ids: Collection[int], seconds: float) -> None:
     """Entries that nothing is done with before then."""
     await _set(connection, ids, f"next_attempt_at = {_THEN}", seconds=seconds)
 
 
-async def claim(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+async def claim(connection: Connection, ids: Collection[int], seconds: float) -> None:
     """Say that a send of these entries is about to begin; nobody else begins one for so long."""
     await _set(connection, ids, f"attempts = attempts + 1, unsure = true, next_attempt_at = {_THEN}", seconds=seconds)
 
 
-async def _set(connection: AsyncConnection, ids: Collection[int], to: str, **values: object) -> None:
+async def _set(connection: Connection, ids: Collection[int], to: str, **values: object) -> None:
     if ids:
         statement = f"UPDATE {SCHEMA}.outbox SET {to} WHERE id = ANY(%(ids)s)"
-        await connection.exec_driver_sql(statement, {"ids": list(ids), **values})
+        await connection.execute(statement, {"ids": list(ids), **values})
 
 
-async def due(connection: AsyncConnection, table: str, most: int, last: int = LAST) -> list[Entry]:
+async def due(connection: Connection, table: str, most: int, last: int = LAST) -> list[Entry]:
     """Entries up to an id whose time has come, locked; those that another relay has just locked are left out."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(
+    return await fetch_each(
+        connection,
+        _entry,
         f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox "
         "WHERE next_attempt_at <= clock_timestamp() AND table_name = %(table)s AND id <= %(last)s "
         "ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED",
         {"table": table, "most": most, "last": last},
     )
-    return [_entry(*row) for row in rows]
 
 
-async def tables_due(connection: AsyncConnection, last: int = LAST) -> list[str]:
+async def tables_due(connection: Connection, last: int = LAST) -> list[str]:
     """The tables that have such entries."""
-    rows = await connection.exec_driver_sql(
+    return await fetch_column(
+        connection,
         f"SELECT DISTINCT table_name FROM (SELECT table_name FROM {SCHEMA}.outbox "
         "WHERE next_attempt_at <= clock_timestamp() AND id <= %(last)s ORDER BY next_attempt_at LIMIT 2000) due",
         {"last": last},
     )
-    return list(rows.scalars())
 
 
-async def last_id(connection: AsyncConnection) -> int:
+async def last_id(connection: Connection) -> int:
     """The id of the newest entry; 0 where there is none."""
-    return int((await connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {SCHEMA}.outbox")).scalar_one())
+    return int(await fetch_value(connection, f"SELECT coalesce(max(id), 0) FROM {SCHEMA}.outbox"))
 
 
-async def hurry(connection: AsyncConnection, last: int, ids: list[int] | None) -> None:
+async def hurry(connection: Connection, last: int, ids: list[int] | None) -> None:
     """Make entries up to an id due, all or those of `ids`; none that is being sent: it is unsure meanwhile."""
-    await connection.exec_driver_sql(
+    await connection.execute(
         f"UPDATE {SCHEMA}.outbox SET next_attempt_at = clock_timestamp() "
         f"WHERE id <= %(last)s AND NOT unsure AND {_OF_THESE}",
         {"last": last, "ids": ids},
     )
 
 
-async def count_to_do(connection: AsyncConnection, last: int, ids: list[int] | None) -> int:
+async def count_to_do(connection: Connection, last: int, ids: list[int] | None) -> int:
     """Entries up to an id, of all or of `ids`, that were not tried yet, wait to be read back, or come soon."""
-    count = await connection.exec_driver_sql(
+    count = await fetch_value(
+        connection,
         f"SELECT count(*) FROM {SCHEMA}.outbox WHERE id <= %(last)s AND {_OF_THESE} AND (last_error IS NULL "
         "OR next_attempt_at <= clock_timestamp() "
         "OR unsure AND next_attempt_at < clock_timestamp() + interval '15 seconds')",
         {"last": last, "ids": ids},
     )
-    return int(count.scalar_one())
+    return int(count)
 
 
-async def waiting_tables(connection: AsyncConnection, last: int) -> tuple[TableWaiting, ...]:
+async def waiting_tables(connection: Connection, last: int) -> tuple[TableWaiting, ...]:
     """The tables that have entries up to an id."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(
-        "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
-        f"EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM {SCHEMA}.outbox "
-        "WHERE id <= %(last)s GROUP BY table_name ORDER BY table_name",
-        {"last": last},
+    return tuple(
+        await fetch_each(
+            connection,
+            TableWaiting,
+            "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
+            f"EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM {SCHEMA}.outbox "
+            "WHERE id <= %(last)s GROUP BY table_name ORDER BY table_name",
+            {"last": last},
+        )
     )
-    return tuple(TableWaiting(*row) for row in rows)
 
 
-async def failed_entries(connection: AsyncConnection, last: int, most: int | None = None) -> tuple[FailedEntry, ...]:
+async def failed_entries(connection: Connection, last: int, most: int | None = None) -> tuple[FailedEntry, ...]:
     """The first entries up to an id that Supabase did not take: so many at most, or all."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(
+    rows = await fetch_rows(
+        connection,
         "SELECT id, table_name, key, attempts, last_error, recorded_at, next_attempt_at "
         f"FROM {SCHEMA}.outbox WHERE id <= %(last)s AND last_error IS NOT NULL ORDER BY id LIMIT %(most)s",
         {"last": last, "most": most},

@@ -4,18 +4,16 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from psycopg import AsyncConnection
-from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
 from app.common.schemas import Schemas
 from app.cutover.stages import Stage
 from app.flags import FOLLOW
 from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
 from app.state.cutover.standby_reads import StandbyReads
+from app.state.fetching import Connection, fetch_column, fetch_row, fetch_rows
 from app.state.schema_name import SCHEMA
 
 SILENT_AFTER = 5.0  # seconds without a report; a process reports twice a second, or every two for many salons
@@ -192,22 +190,21 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
-async def register(connection: PooledConnection, process: str, stage: Stage, chosen_by: str, age: float) -> None:
+async def register(connection: Connection, process: str, stage: Stage, chosen_by: str, age: float) -> None:
     """Add the process's row, while no move can end; `age` is how many seconds the process runs already."""
-    await connection.exec_driver_sql(READ_IN_TURN)
-    await connection.exec_driver_sql(
+    await connection.execute(READ_IN_TURN)
+    await connection.execute(
         f"INSERT INTO {SCHEMA}.processes (name, stage, chosen_by, began_at) SELECT %(process)s, %(stage)s, "
         "%(chosen_by)s, clock_timestamp() - make_interval(secs => %(age)s) ON CONFLICT (name) DO NOTHING",
         {"process": process, "stage": stage.value, "chosen_by": chosen_by, "age": age},
     )
 
 
-async def report_and_read(connection: PooledConnection, report: Report) -> StageReading:
+async def report_and_read(connection: Connection, report: Report) -> StageReading:
     """Write the report into the process's row, if that is there, and read the stage: one statement."""
     given = report.document()
     given["reads"] = None if report.reads is None else json.dumps(given["reads"])
-    reading: Sequence[Any] = (await connection.exec_driver_sql(_REPORT_AND_READ, given)).one()
-    *row, registered, move, seconds = reading
+    *row, registered, move, seconds = await fetch_row(connection, _REPORT_AND_READ, given)
     return StageReading(
         StageRow.of(row),
         registered,
@@ -220,38 +217,37 @@ def seeing(schemas: Sequence[Schemas]) -> str:
     return " UNION ALL ".join(each.named(_SEE) for each in schemas)
 
 
-async def see(connection: PooledConnection, statement: str, process: str) -> dict[str, Sight]:
+async def see(connection: Connection, statement: str, process: str) -> dict[str, Sight]:
     """What a look would find in each of the schemas of a statement of `seeing` that has its row, by the schema's name.
 
     Raises:
         StoreTimeoutError: with LOCK_TIMEOUT for its SQLSTATE, a table of one of them is locked.
     """
-    await connection.exec_driver_sql(_DO_NOT_WAIT)
-    rows: Iterable[Any] = await connection.exec_driver_sql(statement, {"process": process})
+    await connection.execute(_DO_NOT_WAIT)
+    rows = await fetch_rows(connection, statement, {"process": process})
     return {row[0]: Sight(tuple(row[1:-2]), row[-2], row[-1]) for row in rows}
 
 
-async def report_all(connection: PooledConnection, reports: Mapping[Schemas, Report]) -> set[str]:
+async def report_all(connection: Connection, reports: Mapping[Schemas, Report]) -> set[str]:
     """Write a report into each schema; the names of those where the process's row was there. Errors as of `see`."""
-    await connection.exec_driver_sql(_DO_NOT_WAIT)
+    await connection.execute(_DO_NOT_WAIT)
     parts = {f"mine_{number}": each for number, each in enumerate(reports)}
     statement = _REPORTS + "".join(each.named(_REPORT.format(name=name)) for name, each in parts.items())
     statement += " UNION ALL ".join(f" SELECT salon FROM {name}" for name in parts)
     documents = [{"salon": each.data, **report.document()} for each, report in reports.items()]
-    told = await connection.exec_driver_sql(statement, {"reports": json.dumps(documents)})
-    return set(told.scalars())
+    return set(await fetch_column(connection, statement, {"reports": json.dumps(documents)}))
 
 
-async def followers(connection: PooledConnection, process: str) -> list[str]:
+async def followers(connection: Connection, process: str) -> list[str]:
     """The names of the other processes that follow the stage's row."""
-    names = await connection.exec_driver_sql(
+    return await fetch_column(
+        connection,
         f"SELECT name FROM {SCHEMA}.processes WHERE chosen_by = %(follows)s AND name <> %(process)s ORDER BY name",
         {"follows": FOLLOWS, "process": process},
     )
-    return list(names.scalars())
 
 
-async def read_processes(connection: AsyncConnection) -> tuple[Process, ...]:
+async def read_processes(connection: Connection) -> tuple[Process, ...]:
     """All of them, in the order of their names."""
-    rows = await (await connection.execute(_READ)).fetchall()
+    rows = await fetch_rows(connection, _READ)
     return tuple(Process(*[row[0], Stage(row[1]), *row[2:-1], StandbyReads.of(row[-1])]) for row in rows)

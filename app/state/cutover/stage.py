@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
-from app.common.schemas import Schemas, Statements
+from app.common.schemas import Schemas
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage
 from app.errors import MigrationError, SchemaMismatchError
 from app.next_step import Command, NextStep
+from app.state.fetching import Connection, fetch_rows
 from app.state.schema_name import SCHEMA
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 
@@ -101,24 +101,19 @@ def refuse_moved_out(row: StageRow, schemas: Schemas, *, step: str, pending: str
         raise MigrationError(row.moved_out, step=step, pending=pending, next_step=where_it_lives(schemas))
 
 
-async def read_stage(connection: PooledConnection, *, share: bool = False) -> StageRow:
-    """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
-    return StageRow.of((await connection.exec_driver_sql(READ_IN_TURN if share else READ)).first())
-
-
-async def share_stage(transaction: Statements) -> StageRow:
-    """The same, locked against moves."""
-    return StageRow.of(await (await transaction.execute(READ_IN_TURN)).fetchone())
-
-
-async def can_read_stage(connection: PooledConnection) -> bool:
+async def can_read_stage(connection: Connection) -> bool:
     """Whether the row is there and may be read and locked."""
-    return (await connection.exec_driver_sql(_CAN_BE_READ)).first() is not None
+    return bool(await fetch_rows(connection, _CAN_BE_READ))
 
 
-async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:
+async def read_stage_row(connection: Connection, *, lock: str = "") -> StageRow:
     """The row, locked until the transaction ends where `lock` is "FOR SHARE" or "FOR UPDATE"."""
     return StageRow.of(await (await connection.execute(f"{READ} {lock}")).fetchone())
+
+
+async def share_stage(connection: Connection) -> StageRow:
+    """The row, locked against moves until the transaction ends, as the bot's writes do it: in turn."""
+    return StageRow.of(await (await connection.execute(READ_IN_TURN)).fetchone())
 
 
 async def move_stage(connection: AsyncConnection, to: Stage) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from psycopg import AsyncConnection, sql
 
 from app.common.schemas import DATA
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_each, fetch_rows
 from app.state.schema_name import SCHEMA
 
 # Of a partitioned table the one that its partitions' follow. One that PostgreSQL does not enforce (18 and later)
@@ -160,15 +160,15 @@ async def keep(connection: AsyncConnection, run: int, kept: KeptForeignKey) -> N
 
 async def away(connection: AsyncConnection) -> list[KeptForeignKey]:
     """Those that any run took away and that are not back and validated, and those that none has proved."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        KeptForeignKey,
         "SELECT f.schema_name, f.table_name, "
         f"CASE f.schema_name WHEN '{DATA}' THEN '' ELSE f.schema_name || '.' END || f.table_name, "
         f"f.name, f.definition, f.orphans, f.was_valid, f.state, CASE n.nspname WHEN '{DATA}' "
         "THEN p.relname::text ELSE coalesce(n.nspname || '.' || p.relname, f.referenced) END, "
         f"f.referenced, f.comment FROM {_KEPT} WHERE {_AWAY} ORDER BY f.schema_name, f.table_name, f.name",
     )
-    return [KeptForeignKey(*row) for row in rows]
 
 
 async def forget_settled(connection: AsyncConnection) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_each, fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 
@@ -102,8 +102,9 @@ class VerifyStep:
 async def verify_steps(connection: AsyncConnection, most: int) -> list[VerifyStep]:
     """The newest first, so many at most."""
     moment = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        VerifyStep,
         f"SELECT source, {moment.format('min(began_at)')}, {moment.format('max(ended_at)')}, "
         "extract(epoch FROM max(ended_at) - min(began_at))::double precision, count(DISTINCT table_name), "
         "sum(differences)::bigint FROM (SELECT *, count(*) FILTER (WHERE is_first) OVER (PARTITION BY source "
@@ -112,4 +113,3 @@ async def verify_steps(connection: AsyncConnection, most: int) -> list[VerifySte
         f"FROM {SCHEMA}.verifications) v) v GROUP BY source, step ORDER BY min(began_at) DESC LIMIT %(most)s",
         {"most": most},
     )
-    return [VerifyStep(*row) for row in rows]

@@ -8,6 +8,7 @@ For a type checker a row type is its model: the attributes and their types are t
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Table, inspect
 
 from app import models
+from app.common.keys import Key
 
 __all__ = [
     "BookingRow",
@@ -25,6 +27,8 @@ __all__ = [
     "ServiceRow",
     "StaffRow",
     "StaffScheduleRow",
+    "key_of",
+    "natural_key",
     "row_type",
     "table_of",
 ]
@@ -83,3 +87,14 @@ def table_of(model: type[models.Base]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
+
+
+def natural_key(table: Table) -> tuple[str, ...]:
+    """The names of the columns of a table's natural key."""
+    key: tuple[str, ...] = table.info["natural_key"]
+    return key
+
+
+def key_of(table: Table, row: Mapping[str, object]) -> Key:
+    """The natural key of a row, as PostgreSQL writes it: integers, dates and texts."""
+    return tuple(str(row[name]) for name in natural_key(table))

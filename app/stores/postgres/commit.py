@@ -15,8 +15,6 @@ from typing import Any
 import psycopg
 from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.driver_errors import ends_session, without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
@@ -37,11 +35,10 @@ SELECT set_config('client_min_messages', 'warning', true),
 """
 
 
-async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPlace | None:
+async def commit(driver: psycopg.AsyncConnection[Any], *, locate: bool = False) -> WalPlace | None:
     """Make a transaction's writes last.
 
     Args:
-        connection: of the pool, in a transaction.
         locate: read where the log stands after it, in the same round trip.
 
     Returns:
@@ -50,40 +47,24 @@ async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPla
     Raises:
         OutcomeUnknownError: the connection was lost in between, or the server warned; the writes may have been
             committed, and those that were may be lost in a failover.
-        DBAPIError, psycopg.Error: the server rolled the transaction back, and says why.
+        psycopg.Error: the server rolled the transaction back, and says why.
         StoreError: a statement had failed, so that the transaction can only be rolled back.
     """
-    driver: Any = (await connection.get_raw_connection()).driver_connection
     _refuse_failed(driver)
     place: WalPlace | None = None
     with _warnings(driver) as warnings:
         try:
             if locate and driver.pgconn.transaction_status == TransactionStatus.INTRANS:
                 place = await _commit_and_locate(driver)
-            await connection.commit()  # nothing more where that was done; SQLAlchemy has to know
-        except (DBAPIError, psycopg.Error) as error:
-            if outcome := _unknown(error, located=locate):
-                if driver.closed:
-                    await connection.invalidate()
-                raise outcome from without_values(getattr(error, "orig", error))
-            raise
-    if warnings:
-        raise OutcomeUnknownError(_NOT_KEPT_FOR_SURE)
-    return place
-
-
-async def commit_driver(driver: psycopg.AsyncConnection[Any]) -> None:
-    """The same for a connection of the driver's alone."""
-    _refuse_failed(driver)
-    with _warnings(driver) as warnings:
-        try:
-            await driver.commit()
+            else:
+                await driver.commit()
         except psycopg.Error as error:
-            if outcome := _unknown(error, located=False):
+            if outcome := _unknown(error, located=locate):
                 raise outcome from without_values(error)
             raise
     if warnings:
         raise OutcomeUnknownError(_NOT_KEPT_FOR_SURE)
+    return place
 
 
 def _refuse_failed(driver: psycopg.AsyncConnection[Any]) -> None:
@@ -98,19 +79,18 @@ async def _commit_and_locate(driver: psycopg.AsyncConnection[Any]) -> WalPlace |
     return WalPlace(*row) if row and row[0] is not None else None
 
 
-def _unknown(error: DBAPIError | psycopg.Error, *, located: bool) -> OutcomeUnknownError | None:
+def _unknown(error: psycopg.Error, *, located: bool) -> OutcomeUnknownError | None:
     """The outcome of a commit that failed; None where the server says that it rolled back.
 
     Args:
         located: another statement came after the commit, which may be the one that failed.
     """
-    original = error.orig if isinstance(error, DBAPIError) else error
-    state = original.sqlstate if isinstance(original, psycopg.Error) else None
-    if not isinstance(original, psycopg.Error) or state is None:
+    state = error.sqlstate
+    if state is None:
         return OutcomeUnknownError(_LOST)
     # What would be "nothing was done" of any other statement: a pooler's errors and the server's that say so.
     is_open = isinstance(error_for_sqlstate(state), UnavailableError)
-    if ends_session(original) or is_open or (located and state[:2] in _OF_ANY_STATEMENT):
+    if ends_session(error) or is_open or (located and state[:2] in _OF_ANY_STATEMENT):
         return OutcomeUnknownError(f"{_LOST} [SQLSTATE {state}]", sqlstate=state)
     return None
 

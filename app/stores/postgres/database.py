@@ -4,27 +4,69 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from functools import lru_cache
 from typing import Any, Self
 
-from sqlalchemy import Connection, Dialect, Select, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Dialect, Select
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
-from app.common.schemas import DATA, Schemas, Statements
-from app.cutover.failover_mark import FailoverMark
-from app.cutover.fencing import GUARD_OPTION, WriteGuard
+from app.common.schemas import DATA, Schemas
+from app.cutover.failover_mark import FailoverMark, StaleServerError
+from app.cutover.fencing import WriteGuard
+from app.errors import UnavailableError
 from app.state.wal import WalPlace
-from app.stores.postgres.commit import commit, commit_driver
+from app.stores.postgres.commit import commit
 from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
 from app.stores.postgres.database_url import schemas_of_url
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
-from app.stores.postgres.translated_errors import fetched, translated_errors
+from app.stores.postgres.translated_errors import AnothersSessionError, fetched, translated_errors
 
-_SCHEMAS_OPTION = "botdata_schemas"  # the execution option that says what the statements of a connection mean
+_TRIES = 5
+Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
+
+
+class Statements:
+    """Carries statements out on a connection of the pool, by the driver alone, for the tables of a schema."""
+
+    __slots__ = ("_database", "driver")
+
+    def __init__(self, database: Database, driver: Driver) -> None:
+        self._database = database
+        self.driver = driver
+
+    @property
+    def guard(self) -> WriteGuard:
+        """To be asked before each write of a repository."""
+        return self._database.guard
+
+    async def execute(self, query: str, params: Mapping[str, object] | None = None) -> psycopg.AsyncCursor[Any]:
+        """One statement; errors are psycopg's."""
+        return await self.driver.execute(self._database.schemas.named(query).encode(), params)
+
+    async def fetch(self, statement: Kept, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of a statement; psycopg's errors, or UnreadableError where a value cannot be held."""
+        return await fetched(await self.driver.execute(*self._database.compiled(statement, parameters)))
+
+    fetch_text = fetch
+
+    async def commit(self) -> None:
+        """Make the writes of a transaction last.
+
+        Raises:
+            OutcomeUnknownError: see `app.stores.postgres.commit`.
+            StoreError: rolled back.
+        """
+        with translated_errors(writing=True):
+            place = await commit(self.driver, locate=self._database.on_commit is not None)
+        if self._database.on_commit is not None:
+            self._database.on_commit(place)
 
 
 class Database:
@@ -71,15 +113,10 @@ class Database:
             primary=primary,
             prepared_max=prepared_max,
         )
-        event.listen(self._pool.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
+        self.engine = self._pool.engine
+        self.guard = guard or WriteGuard(mark=self.mark)
         self._turns: tuple[asyncio.Semaphore, ...] = (self._pool.turns,)
         self._is_shared = False
-        self._guarded_by(guard)
-
-    def _guarded_by(self, guard: WriteGuard | None) -> None:
-        options = {GUARD_OPTION: guard or WriteGuard(mark=self.mark), **_named_by(self.schemas)}
-        self.engine: AsyncEngine = self._pool.engine.execution_options(**options)
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def in_schema(self, schema: str, *, guard: WriteGuard | None = None, mark: FailoverMark | None = None) -> Self:
         """The tables of a schema, over the connections of this pool; closing it closes none.
@@ -94,7 +131,7 @@ class Database:
         other.mark = mark or self.mark.beside()
         other._turns = (asyncio.Semaphore(-(-self._pool.size // 2)), *self._turns)
         other._is_shared = True
-        other._guarded_by(guard)
+        other.guard = guard or WriteGuard(mark=other.mark)
         return other
 
     @property
@@ -102,9 +139,7 @@ class Database:
         """Whether a pooler stands before the server, as far as it is known."""
         return self._pool.idle.is_pooled
 
-    async def fetch(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
-    ) -> list[tuple[Any, ...]]:
+    async def fetch(self, statement: Kept, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a statement: one round trip in autocommit, with nothing between it and the driver.
 
         Args:
@@ -122,52 +157,54 @@ class Database:
                 return await self._fetch(statement, parameters)
 
     async def fetch_text(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+        self, statement: Kept, parameters: Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]:
         """The same for values that are cast to text: in a transaction, which has its settings."""
         with translated_errors(writing=False):
-            async with self._connected(self.engine) as connection:
-                return [tuple(row) for row in await connection.execute(statement, parameters)]
+            async with self._begun() as statements:
+                return await statements.fetch(statement, parameters)
 
-    async def _fetch(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
+    async def _fetch(self, statement: Kept, parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
         async with self.driver() as driver:
             return await fetched(await driver.execute(*self.compiled(statement, parameters)))
 
     @asynccontextmanager
     async def driver(self, *, autocommit: bool = True) -> AsyncIterator[Driver]:
-        """A connection of the driver's; one that is left amid a transaction is dropped.
-
-        In autocommit and through a pooler it is as one of `reader`, and is found out as there.
-        """
+        """A connection of the driver's; one that is left amid a transaction, or leads to an old server, is dropped."""
         await take_turns(self._turns, self._pool.timeout)
         try:
             with self._pool.waiting():
                 idle = await self._pool.idle.take()
                 if idle is None:
-                    async with self._pool.taken(self._reading if autocommit else self.engine) as connection:
-                        new = (await connection.get_raw_connection()).driver_connection
-                        assert new is not None
-                        try:
-                            yield new
-                        finally:
-                            if new.closed:
-                                await connection.invalidate()
-                    return
+                    idle = await self._made()
+                is_stale = False
                 try:
                     driver: Any = idle.driver_connection
                     if driver.autocommit is not autocommit:
                         await driver.set_autocommit(autocommit)
                     yield driver
+                except StaleServerError:
+                    is_stale = True
+                    raise
                 finally:
-                    self._pool.idle.put_back(idle)
-        except ANOTHERS_SESSION:
+                    self._pool.idle.put_back(idle, broken=is_stale)
+        except (*ANOTHERS_SESSION, AnothersSessionError):
             self._pool.idle.is_pooled = True
             raise
         finally:
             end_turns(self._turns)
 
+    async def _made(self) -> PoolProxiedConnection:
+        """A new connection; or one that is idle meanwhile, where another caller was faster."""
+        for _ in range(_TRIES):
+            async with self._pool.taken(self.engine):
+                pass  # at its end it is idle
+            if (idle := await self._pool.idle.take()) is not None:
+                return idle
+        raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
+
     @asynccontextmanager
-    async def reader(self) -> AsyncIterator[AsyncConnection]:
+    async def statements(self) -> AsyncIterator[Statements]:
         """A connection in autocommit: one statement, one round trip.
 
         Through a pooler it has no settings of its own, and is answered in PostgreSQL's binary form: a statement names
@@ -175,66 +212,39 @@ class Database:
         binary form (as `pg_lsn`).
         """
         with translated_errors(writing=False):
-            async with self._connected(self._reading) as connection:
-                yield connection
+            async with self.driver() as driver:
+                yield Statements(self, driver)
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[Statements]:
-        """As `reader`, by the driver alone: a third of the processor time."""
-        with translated_errors(writing=False):
-            async with self.driver() as driver:
-                yield Statements(driver, self.schemas)
+    async def writer(self) -> AsyncIterator[Statements]:
+        """A connection in a transaction that the caller commits; anything else rolls back."""
+        with translated_errors(writing=True):
+            async with self._begun() as statements:
+                yield statements
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Statements]:
-        """As `writer`, by the driver alone; committed at the end, rolled back on an error.
-
-        Raises:
-            OutcomeUnknownError: see `app.stores.postgres.commit`.
-            StoreError: rolled back.
-        """
-        with translated_errors(writing=True):
-            async with self.driver(autocommit=False) as driver:
-                try:
-                    yield Statements(driver, self.schemas)
-                except Exception:
-                    if not driver.closed:
-                        await driver.rollback()
-                    raise
-                await commit_driver(driver)
+        """As `writer`, committed at the end. Errors as of `Statements.commit`."""
+        async with self.writer() as statements:
+            yield statements
+            await statements.commit()
 
     @asynccontextmanager
-    async def writer(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction that the caller commits; anything else rolls back."""
-        with translated_errors(writing=True):
-            async with self._connected(self.engine) as connection:
-                yield connection
-
-    async def commit(self, connection: AsyncConnection) -> None:
-        """Make the writes of a transaction of `writer` last.
-
-        Raises:
-            OutcomeUnknownError: see `app.stores.postgres.commit`.
-            StoreError: rolled back.
-        """
-        with translated_errors(writing=True):
-            place = await commit(connection, locate=self.on_commit is not None)
-        if self.on_commit is not None:
-            self.on_commit(place)
-
-    @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with translated_errors(writing=False):  # nothing can be written before there is a connection
-            await take_turns(self._turns, self._pool.timeout)
-        try:
-            with self._pool.waiting():
-                async with self._pool.taken(engine) as connection:
-                    yield connection
-        finally:
-            end_turns(self._turns)
+    async def _begun(self) -> AsyncIterator[Statements]:
+        async with self.driver(autocommit=False) as driver:
+            try:
+                yield Statements(self, driver)
+            except StaleServerError:
+                raise  # the connection is not used again
+            except BaseException:  # a caller who is cancelled gives a sound connection back, too
+                with suppress(psycopg.Error):
+                    await driver.rollback()
+                raise
+            if driver.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+                await driver.rollback()
 
     def compiled(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None, schemas: Schemas | None = None
+        self, statement: Kept, parameters: Mapping[str, object] | None, schemas: Schemas | None = None
     ) -> tuple[bytes, Mapping[str, object]]:
         """The text and the values of a statement that is kept, for a connection of `driver`.
 
@@ -252,21 +262,8 @@ class Database:
             await self._pool.close()
 
 
-def _named_by(schemas: Schemas) -> dict[str, Any]:
-    """Options by which statements mean the tables of these schemas; those of `public` are found by the path."""
-    translated = {} if schemas.data == "public" else {"schema_translate_map": {None: schemas.data}}
-    return {_SCHEMAS_OPTION: schemas, **translated}
-
-
-def _name_schemas(
-    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-) -> tuple[str, Any]:
-    schemas: Schemas = connection.get_execution_options()[_SCHEMAS_OPTION]
-    return schemas.named(statement), parameters
-
-
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
+def _compiled(statement: Kept, dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
     """The text of a statement, the same for all schemas, and the values that it comes with.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
-from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -23,7 +23,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from app.cutover.failover_mark import FailoverMark
 from app.stores.postgres import keepalives
 from app.stores.postgres.keepalives import answers
-from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 
 Driver = psycopg.AsyncConnection[Any]
 
@@ -56,7 +55,6 @@ class IdleConnections:
         event.listen(self._engine, "checkout", self._check_out)
         event.listen(self._engine, "checkin", self._check_in)
         event.listen(self._engine, "do_connect", self._refuse_to_connect)
-        event.listen(self._engine, "handle_error", self._hear_of_error)
 
     async def take(self) -> PoolProxiedConnection | None:
         """A living connection, taken out of the pool; None where one must be made first.
@@ -139,13 +137,6 @@ class IdleConnections:
             record.invalidate()
         else:
             record.info[_SINCE] = monotonic()
-
-    def _hear_of_error(self, context: ExceptionContext) -> None:
-        # Each connection is looked at when it is taken; that one was lost says nothing of the others.
-        context.invalidate_pool_on_disconnect = False
-        if isinstance(context.original_exception, ANOTHERS_SESSION):
-            self.is_pooled = True
-            context.is_disconnect = True
 
 
 def _keep_moment(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

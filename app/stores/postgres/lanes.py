@@ -8,13 +8,9 @@ So each connection is a pool of its own, a lane, and a schema's calls take the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 from zlib import crc32
-
-from sqlalchemy import Select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.background import end_at_once
 from app.common.schemas import Schemas
@@ -80,7 +76,8 @@ class SchemaDatabase(Database):
     def __init__(self, lanes: Lanes, schema: str, *, guard: WriteGuard | None, mark: FailoverMark) -> None:
         self.schemas = Schemas(schema)
         self.mark = mark
-        self._guard = guard
+        self.guard = guard or WriteGuard(mark=mark)
+        self.engine = lanes.databases[0].engine
         self._lanes = lanes
         self._own = crc32(schema.encode()) % len(lanes.databases)
         self._share = asyncio.Semaphore(-(-len(lanes.databases) // 2))
@@ -91,41 +88,12 @@ class SchemaDatabase(Database):
     def is_pooled(self) -> bool:
         return self._lane(self._own).is_pooled
 
-    async def fetch(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
-    ) -> list[tuple[Any, ...]]:
-        lane = await self._lanes.take(self._share, self._own)
-        try:
-            return await self._lane(lane).fetch(statement, parameters)
-        finally:
-            self._lanes.give_back(self._share, lane)
-
-    async def fetch_text(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
-    ) -> list[tuple[Any, ...]]:
-        async with self._taken_lane() as lane:
-            return await lane.fetch_text(statement, parameters)
-
     @asynccontextmanager
     async def driver(self, *, autocommit: bool = True) -> AsyncIterator[Driver]:
-        async with self._taken_lane() as lane, lane.driver(autocommit=autocommit) as driver:
-            yield driver
-
-    @asynccontextmanager
-    async def reader(self) -> AsyncIterator[AsyncConnection]:
-        async with self._taken_lane() as lane, lane.reader() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def writer(self) -> AsyncIterator[AsyncConnection]:
-        async with self._taken_lane() as lane, lane.writer() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def _taken_lane(self) -> AsyncIterator[Database]:
         lane = await self._lanes.take(self._share, self._own)
         try:
-            yield self._lane(lane)
+            async with self._lane(lane).driver(autocommit=autocommit) as driver:
+                yield driver
         finally:
             self._lanes.give_back(self._share, lane)
 
@@ -136,5 +104,5 @@ class SchemaDatabase(Database):
         lane = self._opened.get(number)
         if lane is None:
             database = self._lanes.databases[number]
-            lane = self._opened[number] = database.in_schema(self.schemas.data, guard=self._guard, mark=self.mark)
+            lane = self._opened[number] = database.in_schema(self.schemas.data, guard=self.guard, mark=self.mark)
         return lane

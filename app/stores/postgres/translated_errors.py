@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.common.driver_errors import ends_session, without_values
@@ -22,6 +22,10 @@ class UnreadableError(StoreError):
     """A row has come that holds a value which Python cannot hold."""
 
 
+class AnothersSessionError(OutcomeUnknownError):
+    """A pooler gave the connection another session during a write, which may have been carried out there."""
+
+
 async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
@@ -31,38 +35,35 @@ async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def translated_errors(*, writing: bool) -> Iterator[None]:
+def translated_errors(*, writing: bool, driver: psycopg.AsyncConnection[Any] | None = None) -> Iterator[None]:
     """Turn driver errors into the tree of app.errors, by SQLSTATE and never by message text.
 
     Args:
-        writing: a connection lost on the way leaves the outcome of a write unknown.
+        writing: what a pooler's other session has carried out may be a write.
+        driver: lost on the way, it leaves the outcome of a write unknown.
     """
     try:
         yield
     except PoolTimeoutError as error:
         raise UnavailableError("no free database connection in time") from error
-    except DBAPIError as error:
-        raise _translate(
-            error.orig, invalidated=error.connection_invalidated, writing=writing, error=error
-        ) from without_values(error.orig)
+    except DBAPIError as error:  # while a connection is made
+        raise _translate(error.orig, writing=writing, is_lost=False) from without_values(error.orig)
     except psycopg.Error as error:
-        raise _translate(error, invalidated=False, writing=writing, error=error) from without_values(error)
+        is_lost = driver is not None and driver.closed
+        raise _translate(error, writing=writing, is_lost=is_lost) from without_values(error)
 
 
-def _translate(original: BaseException | None, *, invalidated: bool, writing: bool, error: BaseException) -> StoreError:
+def _translate(original: BaseException | None, *, writing: bool, is_lost: bool) -> StoreError:
     if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
-        kind = OutcomeUnknownError if writing else UnavailableError
+        kind = AnothersSessionError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
         return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=ends_session(original))
-    disconnected = invalidated or isinstance(
-        error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
-    )
-    if not disconnected:
-        return StoreError("the database driver could not carry out the call")
-    if writing and invalidated:
+    if is_lost:
         return OutcomeUnknownError("the connection to PostgreSQL was lost during a write")
-    return UnavailableError("PostgreSQL cannot be reached")
+    if isinstance(original, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return UnavailableError("PostgreSQL cannot be reached")
+    return StoreError("the database driver could not carry out the call")
 
 
 def _where(error: psycopg.Error) -> str:

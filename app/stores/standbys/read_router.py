@@ -6,10 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import partial
 from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import BigInteger, Select, literal_column, select
 
@@ -41,6 +42,14 @@ _FRESH = 0.02  # seconds for which a standby that was too old is not asked again
 _STATEMENT_TIMEOUT = "57014"
 
 
+class PrimarySeen(NamedTuple):
+    """Where the primary was, when, and the number of its system, which is its standbys' too."""
+
+    moment: float
+    at: WalPlace
+    system: int
+
+
 class ReadRouter:
     """The way of the callers' reads.
 
@@ -65,49 +74,55 @@ class ReadRouter:
         self._standbys = [
             Standby(name, address, self._judge, pool_size=pool_size, **timeouts) for name, address in _each_host(url)
         ]
-        self._system: int | None = None  # of the primary, and so of its standbys
+        self._is_shared = False
         self._turn = count()
-        self._history: deque[tuple[float, WalPlace]] = deque()  # where the primary was, and when; the oldest first
+        self._history: deque[PrimarySeen] = deque()  # the oldest first
         self._hurry = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
+    def in_schema(self, primary: Database) -> Self:
+        """The same way for the tables of another schema; the mark is one: a log has one place, whoever has written.
+
+        Args:
+            primary: the callers' pool, for the tables of that schema.
+        """
+        other = copy(self)
+        other._primary = primary
+        other._is_shared = True
+        return other
+
     def start(self) -> None:
         """Begin to look at the servers; until the primary was asked once, it gives all answers."""
+        if self._is_shared:
+            return
         self._looking = asyncio.create_task(self._keep_looking())
         for standby in self._standbys:
             standby.start()
 
     async def close(self) -> None:
         """Close the connections to the standbys."""
+        if self._is_shared:
+            return
         looking = [partial(end_task, self._looking)] if self._looking is not None else []
         await end_all(*looking, lambda: end_at_once(*(standby.close for standby in self._standbys)))
 
     async def fetch(
-        self,
-        statement: Select[Any],
-        parameters: Mapping[str, object] | None = None,
-        *,
-        database: Database | None = None,
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]:
-        """The rows of a statement, as of `Database.fetch`.
-
-        Args:
-            database: the callers' pool, for the tables of another schema; None: of the primary's own.
-        """
-        primary = database or self._primary
+        """The rows of a statement, as of `Database.fetch`."""
         mark = self._mark.current
         if mark is not None and mark.timeline < self._primary.mark.timeline:
             self._lose()  # another pool has met a new primary
         elif mark is not None:
             for standby in self._in_turn(mark):
-                answer = await self._ask(standby, statement, parameters, primary.schemas)
+                answer = await self._ask(standby, statement, parameters, self._primary.schemas)
                 if answer is None or not mark.allows(answer.before, standby):
                     continue
                 if self._mark.shown(answer.after, standby, is_all=answer.is_all):
                     self._metrics.count("reads", by="standby")
                     return answer.rows
         self._metrics.count("reads", by="primary")
-        return await primary.fetch(statement, parameters)
+        return await self._primary.fetch(statement, parameters)
 
     async def fetch_text(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -140,13 +155,11 @@ class ReadRouter:
 
     def _in_turn(self, mark: Mark) -> Sequence[Standby]:
         """Those to be asked, the least used first, and in turn where they are alike."""
-        fresh = monotonic() - _FRESH
+        fresh, system = monotonic() - _FRESH, self._history[-1].system
         usable = [
             one
             for one in self._standbys
-            if one.answers
-            and one.system == self._system
-            and (one.at is None or one.seen < fresh or mark.allows(one.at, one))
+            if one.answers and one.system == system and (one.at is None or one.seen < fresh or mark.allows(one.at, one))
         ]
         if len(usable) > 1:
             first = next(self._turn) % len(usable)
@@ -171,36 +184,37 @@ class ReadRouter:
         self._mark.lose()
         self._hurry.set()
 
-    async def _ask_primary(self) -> WalPlace:
+    async def _ask_primary(self) -> PrimarySeen:
         ((timeline, lsn, system),) = await self._primary.fetch(_PRIMARY_IS_AT)
         if timeline is None:
             raise UnavailableError("the server of DATABASE_URL is in recovery")
-        self._system = system
-        return WalPlace(timeline, lsn)
+        return PrimarySeen(monotonic(), WalPlace(timeline, lsn), system)
 
     async def _keep_looking(self) -> None:
         while True:
             self._hurry.clear()
             times_lost = self._mark.times_lost
             with suppress(StoreError):
-                at = await within(_LOOK_TIMEOUT, self._ask_primary())
-                self._mark.found(at, times_lost)
-                self._remember(at)
+                seen = await within(_LOOK_TIMEOUT, self._ask_primary())
+                self._mark.found(seen.at, times_lost)
+                self._remember(seen)
             await happens(self._hurry, _LOOK)
 
-    def _remember(self, at: WalPlace) -> None:
-        now = monotonic()
-        if self._history and self._history[-1][1].timeline != at.timeline:
+    def _remember(self, seen: PrimarySeen) -> None:
+        if self._history and self._history[-1].at.timeline != seen.at.timeline:
             self._history.clear()
-        self._history.append((now, at))
-        while now - self._history[0][0] > _REMEMBERED:
+        self._history.append(seen)
+        while seen.moment - self._history[0].moment > _REMEMBERED:
             self._history.popleft()
 
     def _judge(self, at: WalPlace, system: int) -> StandbyState:
-        if self._system not in {None, system}:
+        if not self._history:
+            return StandbyState.ANSWERS
+        last = self._history[-1]
+        if last.system != system:
             return StandbyState.OTHER_SERVER
-        if self._history and at.timeline != self._history[-1][1].timeline:
-            if at.timeline > self._history[-1][1].timeline:
+        if at.timeline != last.at.timeline:
+            if at.timeline > last.at.timeline:
                 self._hurry.set()
             return StandbyState.OTHER_TIMELINE
         if (self._lag_seconds(at) or 0.0) > _TOO_FAR_BEHIND:
@@ -211,7 +225,7 @@ class ReadRouter:
         """Since when the primary is past a position; to the time between two looks."""
         if not self._history:
             return None
-        since = next((moment for moment, passed in self._history if passed.lsn > at.lsn), None)
+        since = next((seen.moment for seen in self._history if seen.at.lsn > at.lsn), None)
         return 0.0 if since is None else monotonic() - since
 
     def _report_of(self, standby: Standby) -> StandbyReport:
@@ -219,7 +233,7 @@ class ReadRouter:
         if at is None or not self._history:
             return StandbyReport(standby.name, standby.state, None, None)
         seconds = self._lag_seconds(at)
-        ahead = max(0, self._history[-1][1].lsn - at.lsn)
+        ahead = max(0, self._history[-1].at.lsn - at.lsn)
         return StandbyReport(standby.name, standby.state, ahead, None if seconds is None else round(seconds, 1))
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from app import models
-from app.stores.backend import Upcoming
+from app.stores.backend import StoreBackend, Upcoming
 from app.stores.codec import rows
 from app.stores.codec.json_rows import Values
 from app.stores.codec.rows import (
@@ -35,7 +35,7 @@ class CompanyZone(NamedTuple):
     timezone: str | None
 
 
-class SupabaseBackend:
+class SupabaseBackend(StoreBackend):
     """Lists without a limit are read whole and, where text is in their order, sorted here. See `Backend`."""
 
     def __init__(self, rest: SupabaseRest, *, default_timezone: str) -> None:
@@ -50,6 +50,8 @@ class SupabaseBackend:
         self._schedules = SupabaseTable(rest, models.StaffSchedule, rows.StaffScheduleRow)
         self._summaries = SupabaseTable(rest, models.Client, rows.ClientSummary, rows.ClientSummary._fields)
         self._staff_ids = SupabaseTable(rest, models.Staff, StaffId, StaffId._fields)
+        written = self._clients, self._companies, self._services, self._schedules, self._contexts
+        self._written: dict[type[models.Base], SupabaseTable[Any]] = {table.model: table for table in written}
         self._zones = SupabaseTable(rest, models.Company, CompanyZone, CompanyZone._fields)
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
@@ -120,7 +122,9 @@ class SupabaseBackend:
             is_working=is_working,
         )
 
-    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+    async def get_staff_schedule(
+        self, staff_id: int, day: date, company_id: int | None = None
+    ) -> StaffScheduleRow | None:
         if company_id is not None and not await supabase_schedules.staff_ids(self._staff_ids, company_id, staff_id):
             return None
         return await self._schedules.one(
@@ -150,11 +154,7 @@ class SupabaseBackend:
         return await self._companies.one(equal(company_id=company_id), "several companies have this id")
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
-        written: dict[type[models.Base], SupabaseTable[Any]] = {
-            table.model: table
-            for table in (self._clients, self._companies, self._services, self._schedules, self._contexts)
-        }
-        return await upsert(written[model], rows, write)
+        return await upsert(self._written[model], rows, write)
 
     async def ping(self) -> None:
         await self._rest.rows(self._rest.table("companies").select("id").limit(1))  # a page of a gateway's is no answer

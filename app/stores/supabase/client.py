@@ -6,16 +6,17 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from app.common.background import BackgroundTasks, end_all
 from app.common.schemas import DATA
-from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
+from app.errors import SettingsError, UnavailableError
+from app.stores.supabase.answers import records_of, refuse_other_answer, refuse_strange_answer, rows_told
 from app.stores.supabase.errors import UNDECODABLE, error_of, translated_transport_errors
 from app.stores.supabase.quiet_logs import hide_queries
 from app.stores.supabase.request_parameters import request_of, send
@@ -29,7 +30,6 @@ _PROJECT_URL = re.compile(r"https?://.+")
 _NO_URL = "SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co"
 # Supabase's load balancer, which has replicas answer reads, and the replicas themselves: the project's name is longer.
 _READS_REPLICAS = re.compile(r"https?://([a-z0-9]{20})-[a-z0-9-]+\.supabase\.co(:\d+)?")
-_CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
 
 
 @cache
@@ -125,7 +125,7 @@ class SupabaseRest:
         """Begin a request on a table, with the client's own builder; its headers name the schema."""
         return (self._client if schema in {DATA, "public"} else self._client.schema(schema)).table(name)
 
-    async def send(self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None) -> bytes:
+    async def send(self, builder: Any, *, writing: bool = False) -> bytes:
         """Carry a request out once and return the body as it came.
 
         Args:
@@ -135,7 +135,7 @@ class SupabaseRest:
         Raises:
             StoreError: one of its kinds, see app.errors.
         """
-        return (await self.respond(builder, writing=writing, headers=headers)).content
+        return (await self.respond(builder, writing=writing)).content
 
     async def respond(
         self,
@@ -158,7 +158,6 @@ class SupabaseRest:
                 response = await self._to_its_end(lambda: send(builder, headers))
             else:
                 method, address, parameters, sent = request_of(builder)
-                sent.update(headers or {})
                 sent.update({"Content-Type": "application/json", "Content-Length": str(len(content))})
                 response = await self._to_its_end(
                     lambda: self._session.request(
@@ -172,9 +171,9 @@ class SupabaseRest:
         if not response.is_success:
             raise error_of(response, writing=writing)
         if writing:
-            _refuse_strange_answer(response)
+            refuse_strange_answer(response)
         else:
-            _refuse_other_answer(response)
+            refuse_other_answer(response)
         return response
 
     async def read_at_most(self, builder: Any, limit: int) -> tuple[bytes, int | None] | None:
@@ -196,7 +195,7 @@ class SupabaseRest:
             if not response.is_success:
                 await response.aread()
                 raise error_of(response, writing=False)
-            _refuse_other_answer(response)
+            refuse_other_answer(response)
             async for chunk in response.aiter_bytes():
                 size += len(chunk)
                 if size > limit:
@@ -206,19 +205,9 @@ class SupabaseRest:
             await response.aclose()
         return b"".join(chunks), rows_told(response.headers)
 
-    async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
-        """Carry a request out and decode the JSON array of its body."""
-        response = await self.respond(builder, writing=writing)
-        try:
-            rows = json.loads(response.content)
-        except UNDECODABLE as error:
-            lost = OutcomeUnknownError if writing else UnavailableError
-            raise lost("Supabase answered with something that is not JSON") from error
-        if not isinstance(rows, list):
-            raise StoreError("Supabase answered with something that is not a list of rows")
-        if not writing:
-            refuse_other_count(len(rows), rows_told(response.headers))
-        return rows
+    async def rows(self, builder: Any) -> list[dict[str, Any]]:
+        """Carry a reading request out and decode the JSON array of its body."""
+        return records_of(await self.respond(builder))
 
     async def described_tables(self, schema: str = DATA) -> dict[str, Any]:
         """A schema's tables as the server's OpenAPI document defines them; some servers give none, or an empty one.
@@ -264,58 +253,3 @@ class SupabaseRest:
 async def _body(content: bytes, before_sending: Callable[[], None]) -> AsyncIterator[bytes]:
     before_sending()
     yield content
-
-
-def rows_told(headers: Mapping[str, str]) -> int | None:
-    """How many rows the answer to a GET holds, by its Content-Range: `0-24/*`, `*/*` for none; None: it is silent."""
-    told = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-    if told is None:
-        return None
-    return int(told[2]) - int(told[1]) + 1 if told[1] else 0
-
-
-def total_told(headers: Mapping[str, str]) -> int | None:
-    """How many rows fit a request, by the last part of Content-Range: `0-6/10`; None: the server did not count them."""
-    told = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-    return int(told[3]) if told and told[3] else None
-
-
-def refuse_other_count(rows: int, told: int | None) -> None:
-    """UnavailableError where an answer does not hold the rows that it should: the same request can succeed later."""
-    if told is not None and told != rows:
-        raise UnavailableError("Supabase's answer does not hold as many rows as it says")
-
-
-def refuse_other_columns(records: Sequence[object], wanted: Set[str] | None) -> None:
-    """UnavailableError where a row has other columns than were asked for: loaded, those that it lacks would be NULL."""
-    if wanted is not None and not all(isinstance(record, dict) and record.keys() == wanted for record in records):
-        raise UnavailableError("Supabase answered with rows of other columns than were asked for")
-
-
-def _refuse_other_answer(response: httpx.Response) -> None:
-    """UnavailableError where the answer is one to another request, as a cache or a proxy may mix them up.
-
-    PostgREST repeats in Content-Location what it was asked: the path, and the query with the values of a name joined
-    by commas. Names and values that are not ASCII are not compared, since it encodes them in ways of its own, nor are
-    the answers of a table in whose name a URL would end: it writes that as it is.
-    """
-    location = response.headers.get("Content-Location")
-    asked = response.request.url
-    if location is None or set("%?#") & set(asked.path):
-        return
-    path, _, query = location.partition("?")
-    same = unquote(path).rpartition("/")[2] == asked.path.rpartition("/")[2]
-    if not (same and _ascii_parameters(query) == _ascii_parameters(asked.query.decode("ascii"))):
-        raise UnavailableError("Supabase answered another request than the one that was sent")
-
-
-def _ascii_parameters(query: str) -> dict[str, str]:
-    joined = {name: ",".join(values) for name, values in parse_qs(query, keep_blank_values=True).items()}
-    return {name: value for name, value in joined.items() if f"{name}{value}".isascii()}
-
-
-def _refuse_strange_answer(response: httpx.Response) -> None:
-    """OutcomeUnknownError where a write was answered with success, though not as PostgREST does."""
-    wanted = b"" if "return=minimal" in response.request.headers.get("Prefer", "") else b"["
-    if response.content.lstrip()[:1] != wanted:
-        raise OutcomeUnknownError("Supabase answered a write with something that is not PostgREST's")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -12,10 +11,10 @@ from sqlalchemy import Table
 from app import models
 from app.common.keys import Key
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, natural_key, table_of
 from app.stores.codec.text_values import RowDecoder
-from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
-from app.stores.supabase.errors import UNDECODABLE
+from app.stores.supabase.answers import records_of, refuse_other_columns, total_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import alias, as_text, in_list, key_parts
 from app.stores.supabase.request_parameters import address_length
 
@@ -114,7 +113,7 @@ class SupabaseTable(Generic[R]):
             StoreError: Supabase writes a key in another form than it was asked by, as a date by another DateStyle: its
                 row would be taken for one that is not there.
         """
-        names = self.table.info["natural_key"]
+        names = natural_key(self.table)
         wanted = set(keys)
         found: list[Record] = []
         for part in key_parts(wanted, self.address_length()):
@@ -127,7 +126,7 @@ class SupabaseTable(Generic[R]):
 
             # The lists admit every combination of their members.
             for record in await self.whole_as_text(narrow):
-                key = self.key_of(record)
+                key = key_of(self.table, record)
                 if key in wanted:
                     found.append(record)
                 elif not all(text in texts for text, texts in zip(key, members, strict=True)):
@@ -139,10 +138,6 @@ class SupabaseTable(Generic[R]):
     def address_length(self, narrow: Narrow = lambda builder: builder) -> int:
         """Bytes of the address of a request with these filters."""
         return address_length(narrow(self._selected()))
-
-    def key_of(self, record: Record) -> Key:
-        """The natural key of a row that has come as text."""
-        return tuple(str(record[name]) for name in self.table.info["natural_key"])
 
     async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[R]:
         """The first rows in an order that the server can be asked for: (column, descending), NULL last, then by id."""
@@ -186,14 +181,8 @@ class SupabaseTable(Generic[R]):
         return [make(self._decoder.decode(record)) for record in records]
 
     def _records(self, response: httpx.Response) -> list[Record]:
-        try:
-            body = json.loads(response.content)
-        except UNDECODABLE as error:
-            raise UnavailableError("Supabase answered with something that is not JSON") from error
-        if not isinstance(body, list):
-            raise StoreError("Supabase answered with something that is not a list of rows")
+        body = records_of(response)
         if response.request.method == "GET":
-            refuse_other_count(len(body), rows_told(response.headers))
             refuse_other_columns(body, {alias(position) for position in range(len(self.columns))})
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:

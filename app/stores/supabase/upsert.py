@@ -11,6 +11,7 @@ from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import store_filled
 from app.stores.codec.json_rows import Values, by_shape, encode, in_key_order
+from app.stores.codec.rows import key_of, natural_key
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.supabase.table import Record, SupabaseTable
 
@@ -22,8 +23,8 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: Outgo
     stored is read first and written again: a change by somebody else between that read and the write, of a column
     that a row lacks, is lost. (JSON null, which PostgREST cannot be sent, becomes NULL there.)
     """
-    key = table.table.info["natural_key"]
-    key_of = itemgetter(*key)
+    key = natural_key(table.table)
+    values_of = itemgetter(*key)
     in_order = in_key_order(table.table, rows)
     shapes = by_shape(table.table, in_order)
     names = [name for name in table.columns if any(name in shape for shape in shapes)]
@@ -38,7 +39,7 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: Outgo
     try:
         position = itemgetter(*[table.columns.index(name) for name in key])
         stored = {position(row): row for row in table.rows(response)}
-        return [stored[key_of(row)] for row in rows]
+        return [stored[values_of(row)] for row in rows]
     except UnrepresentableValueError as error:
         raise UnrepresentableValueError(table=error.table, key=error.key, column=error.column, written=True) from error
     except (StoreError, KeyError) as error:
@@ -50,12 +51,11 @@ async def _filled(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequ
 
     PostgREST knows the defaults too (`missing=default`), other servers do not; only a primary key is left to it.
     """
-    key = table.table.info["natural_key"]
     columns = [table.table.c[name] for name in names]
     stored = await _stored(table, rows, names)
     texts = []
     for row in rows:
-        known = stored.get(tuple(_key_text(row[name]) for name in key))
+        known = stored.get(key_of(table.table, row))
         members = {}
         for column in columns:
             if column.name in row:
@@ -71,13 +71,8 @@ async def _filled(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequ
 async def _stored(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]) -> dict[Key, Record]:
     """The stored rows, by their natural key, every value as PostgreSQL's text."""
     as_text = table.of_columns(["id", *(name for name in names if name != "id")])
-    keys = [tuple(_key_text(row[name]) for name in table.table.info["natural_key"]) for row in rows]
-    return {as_text.key_of(record): record for record in await as_text.of_keys(keys)}
-
-
-def _key_text(value: object) -> str:
-    """A key's value as PostgreSQL writes it: an integer, a date or text."""
-    return str(value)
+    keys = [key_of(table.table, row) for row in rows]
+    return {key_of(table.table, record): record for record in await as_text.of_keys(keys)}
 
 
 def _as_json(column: Column[Any], text: str | None) -> str:

@@ -10,13 +10,14 @@ from sqlalchemy.dialects import postgresql
 
 from app import models
 from app.common.keys import Key
-from app.common.schemas import DATA, Statements
+from app.common.schemas import DATA
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
 from app.state.cutover.stage import share_stage
+from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import natural_key, table_of
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.table import SupabaseTable
@@ -46,7 +47,7 @@ class PostgresApplier:
         self,
         model: type[models.Base],
         keys: Sequence[Key],
-        settle: Callable[[Statements], Any] | None = None,
+        settle: Callable[[Connection], Any] | None = None,
     ) -> None:
         """Make the target's rows of these keys those of Supabase, in one transaction.
 
@@ -86,7 +87,7 @@ class PostgresApplier:
 
 
 def _named_keys(table: Table, keys: Sequence[Key]) -> str:
-    return encode([dict(zip(table.info["natural_key"], key, strict=True)) for key in keys])
+    return encode([dict(zip(natural_key(table), key, strict=True)) for key in keys])
 
 
 def _quoted(column: Column[Any]) -> str:
@@ -104,7 +105,7 @@ def _deletion(table: Table) -> str:
 
     The functions give typed columns: Citus takes no cast of a column to a date in a DELETE.
     """
-    key = [table.c[name] for name in table.info["natural_key"]]
+    key = [table.c[name] for name in natural_key(table)]
     (id_column,) = table.primary_key
     same = " AND ".join(f"t.{_quoted(c)} = k.{_quoted(c)}" for c in key)
     given = ", ".join(f"{_quoted(c)} {_type(c)}" for c in key)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from app import models
@@ -12,13 +13,15 @@ from app.common.background import BackgroundTasks, end_all
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
-from app.common.schemas import Statements
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left, Overflow
 from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
+from app.settings import Settings
 from app.state.cutover.journal import Ids
+from app.state.fetching import Connection
 from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
 
 logger = logging.getLogger("app.data_layer.notes")
 
@@ -32,27 +35,18 @@ class Notes:
     """The notes of one process, wherever they are.
 
     Args:
+        spool: the directory of the spool files.
+        process: the name of the process.
         breaker: open while PostgreSQL is known to be down.
-        note_timeout: seconds that a write waits for its note at most.
-        timeout: seconds for what nobody waits for.
     """
 
-    def __init__(
-        self,
-        table: JournalTable,
-        spool: FallbackFile,
-        overflow: Overflow,
-        breaker: Breaker,
-        *,
-        note_timeout: float,
-        timeout: float,
-    ) -> None:
-        self._table = table
-        self._spool = spool
-        self._overflow = overflow
+    def __init__(self, database: Database, spool: Path, process: str, breaker: Breaker, settings: Settings) -> None:
+        self._table = JournalTable(database, process)
+        self._spool = FallbackFile(spool, process)
+        self._overflow = Overflow(spool, process)
         self._breaker = breaker
-        self._note_timeout = note_timeout
-        self._timeout = timeout
+        self._note_timeout = settings.note_timeout  # seconds that a write waits for its note at most
+        self._timeout = settings.mirror_timeout  # seconds for what nobody waits for
         self._elsewhere: list[Note] = []  # not in the target
         self._moving = asyncio.Lock()  # a note's way into the target, and its end
         self._beside = BackgroundTasks()
@@ -163,7 +157,7 @@ class Notes:
         note.settled.set()
         return True
 
-    async def clear(self, transaction: Statements, notes: Sequence[Note], keys: Collection[Key]) -> None:
+    async def clear(self, transaction: Connection, notes: Sequence[Note], keys: Collection[Key]) -> None:
         """Delete what is noted of these keys in the transaction of their mirror."""
         ids = [number for note in notes for key, number in note.ids.items() if key in keys]
         await self._table.clear(transaction, ids, spoils_proofs=any(note.state == "unknown" for note in notes))

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from app.common.keys import Key
-from app.common.schemas import Statements
 from app.cutover.replication.to_postgres.fallback_file import Left
 from app.state.cutover import journal
 from app.state.cutover.journal import SPOIL_PROOFS, Ids, State
-from app.state.cutover.stage import read_stage
+from app.state.cutover.stage import read_stage_row
+from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
 
@@ -23,8 +23,8 @@ class JournalTable:
 
     async def probe(self) -> None:
         """A tiny read."""
-        async with self._database.reader() as connection:
-            await read_stage(connection)
+        async with self._database.statements() as connection:
+            await read_stage_row(connection)
 
     async def insert(self, table: str, keys: Sequence[Key]) -> Ids:
         """Note keys that are to be written.
@@ -67,7 +67,7 @@ class JournalTable:
         async with self._database.transaction() as transaction:
             await self.clear(transaction, ids)
 
-    async def clear(self, transaction: Statements, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
+    async def clear(self, transaction: Connection, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
         """Delete notes in the transaction of another; `spoils_proofs`: proofs of before are worth nothing."""
         await journal.delete(transaction, ids)
         if spoils_proofs:

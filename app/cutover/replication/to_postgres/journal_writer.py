@@ -12,10 +12,9 @@ from app.common.background import BackgroundTasks, end_all, end_task
 from app.common.breaker import Breaker
 from app.common.metrics import Metrics
 from app.common.quiet import Calls
+from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.replication.to_postgres.applier import PostgresApplier
-from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
-from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.mirrors import Mirrors
 from app.cutover.replication.to_postgres.note import Note
 from app.cutover.stages import Stage
@@ -24,7 +23,7 @@ from app.models import Base
 from app.settings import Settings
 from app.stores.backend import Backend
 from app.stores.codec.json_rows import Values
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, table_of
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -36,8 +35,8 @@ _LOOK_FOR_THE_DEAD = 10.0
 _NOTES_TRIED = 3
 
 
-class JournalWriter:
-    """The writer for the stages whose authority is Supabase. See `staged_backend.AuthorityWriter`.
+class JournalWriter(AuthorityWriter):
+    """The writer for the stages whose authority is Supabase.
 
     Args:
         supabase: the backend that answers.
@@ -57,29 +56,15 @@ class JournalWriter:
         metrics: Metrics,
         calls: Calls | None = None,
     ) -> None:
-        self._supabase = supabase
+        super().__init__(supabase)
         self._settings = settings
         self._metrics = metrics
         self._breaker = Breaker(longest_pause=2.0)
-        self._spool = spool = database.schemas.directory(settings.cutover_spool)
-        self._notes = Notes(
-            JournalTable(database, process),
-            FallbackFile(spool, process),
-            Overflow(spool, process),
-            self._breaker,
-            note_timeout=settings.note_timeout,
-            timeout=settings.mirror_timeout,
-        )
-        self._mirrors = Mirrors(
-            PostgresApplier(rest, database, timeout=settings.mirror_timeout),
-            self._notes,
-            self._breaker,
-            metrics,
-            at_once=max(1, settings.mirror_connections // 3),
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
-            calls=None if settings.mirror_wait else calls,
-        )
+        self._spool = database.schemas.directory(settings.cutover_spool)
+        self._notes = Notes(database, self._spool, process, self._breaker, settings)
+        applier = PostgresApplier(rest, database, timeout=settings.mirror_timeout)
+        waits_for = None if settings.mirror_wait else calls
+        self._mirrors = Mirrors(applier, self._notes, self._breaker, metrics, settings, waits_for)
         self._beside = BackgroundTasks()
         self._background: asyncio.Task[None] | None = None
         self._problem: str | None = None
@@ -91,12 +76,10 @@ class JournalWriter:
 
     @property
     def spooled(self) -> int:
-        """Notes that are in the spool file or in memory, not in PostgreSQL."""
         return self._notes.elsewhere
 
     @property
     def problem(self) -> str | None:
-        """What the owner should know, in a sentence."""
         if self._notes.problem is None and self._breaker.is_open:
             return "PostgreSQL does not answer this process; notes go to the spool"
         return self._notes.problem or self._problem
@@ -116,13 +99,12 @@ class JournalWriter:
 
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         if not stage.mirrors:
-            return await self._supabase.upsert(model, rows, write)
-        names = table_of(model).info["natural_key"]
-        keys = [tuple(str(row[name]) for name in names) for row in rows]
-        note = await self._taken(model, keys)
+            return await self._authority.upsert(model, rows, write)
+        table = table_of(model)
+        note = await self._taken(model, [key_of(table, row) for row in rows])
         self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
-            answer = await self._supabase.upsert(model, rows, write)
+            answer = await self._authority.upsert(model, rows, write)
         except UnrepresentableValueError:
             self._is_written(note)  # only the answer cannot be given
             raise

@@ -15,6 +15,7 @@ from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.note import Note
 from app.cutover.replication.write_queue import WriteQueue
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
+from app.settings import Settings
 
 logger = logging.getLogger("app.data_layer.mirrors")
 
@@ -27,9 +28,7 @@ class Mirrors:
     """Notes whose rows PostgreSQL does not have yet.
 
     Args:
-        at_once: mirrors that run at a time; each holds a connection.
-        timeout: seconds for one mirror.
-        settles_after: seconds until a write of unknown outcome no longer lands.
+        breaker: open while PostgreSQL is known to be down.
         calls: for the end of which mirrors wait a little; None: they do not wait.
     """
 
@@ -39,18 +38,16 @@ class Mirrors:
         notes: Notes,
         breaker: Breaker,
         metrics: Metrics,
-        *,
-        at_once: int,
-        timeout: float,
-        settles_after: float,
+        settings: Settings,
         calls: Calls | None,
     ) -> None:
         self._applier = applier
         self._notes = notes
         self._breaker = breaker
         self._metrics = metrics
-        self._timeout = timeout
-        self._settles_after = settles_after
+        self._timeout = settings.mirror_timeout
+        self._settles_after = settings.outcome_settles_after
+        at_once = max(1, settings.mirror_connections // 3)  # each holds a connection
         self._calls = calls
         self._queue = WriteQueue(self._bring, at_once=at_once, may_bring=lambda: not breaker.is_open, calls=calls)
 

@@ -14,6 +14,7 @@ from app.common.keys import Key
 from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.models import Base
 from app.stores.codec.json_rows import encode
+from app.stores.codec.rows import key_of, natural_key
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import in_list, key_parts
 from app.stores.supabase.request_parameters import address_length, where
@@ -109,7 +110,7 @@ class SupabaseApplier:
 
     async def _delete(self, name: str, keys: Sequence[Key]) -> None:
         """A request for the keys that are equal but for their first part."""
-        first, *others = self.table(name).info["natural_key"]
+        first, *others = natural_key(self.table(name))
         groups: dict[Key, list[str]] = {}
         for key in keys:
             groups.setdefault(key[1:], []).append(key[0])
@@ -133,7 +134,7 @@ class SupabaseApplier:
         table = self._tables[name]
         found: dict[Key, list[Record]] = {}
         for record in await table.of_keys(keys):
-            found.setdefault(table.key_of(record), []).append(record)
+            found.setdefault(key_of(table.table, record), []).append(record)
         return found
 
 

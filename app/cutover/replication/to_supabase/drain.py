@@ -6,15 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from app.common.breaker import Breaker
-from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.outbox_status import OutboxState, read_state
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.stages import Stage
 from app.settings import Settings
 from app.state.cutover import outbox
-from app.state.cutover.stage import read_stage, refuse_moved_out
+from app.state.cutover.stage import read_stage_row, refuse_moved_out
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 
@@ -67,7 +65,7 @@ DrainProgress = Callable[[int, int], None]
 
 async def outbox_state(settings: Settings, step: str, most: int) -> OutboxState:
     """The outbox as it is, with so many of the entries in error at most; raises as `drain`."""
-    async with _target(settings) as database, database.reader() as connection:
+    async with _target(settings) as database, database.statements() as connection:
         return await read_state(connection, fixed=settings.flags.stage, step=step, most=most)
 
 
@@ -100,7 +98,7 @@ async def drain(
         is_sending = state.sends or (sends_recorded and state.stage is Stage.COMPLETE and not state.is_finished)
         if is_sending:
             await _send(sender, last, ids, settings.outcome_settles_after, lambda left: on_progress(left, entries))
-        async with sender.database.reader() as connection:
+        async with sender.database.statements() as connection:
             left = await read_state(connection, fixed=settings.flags.stage, step=step, most=20, last=last)
         return DrainReport(entries, left, sender.breaker.is_open)
 
@@ -108,16 +106,15 @@ async def drain(
 async def _begin(
     sender: Sender, settings: Settings, step: str, numbers: Sequence[int] | None, only_failed: bool
 ) -> tuple[OutboxState, int, list[int] | None]:
-    async with sender.database.writer() as connection:
+    async with sender.database.transaction() as connection:
         state = await read_state(connection, fixed=settings.flags.stage, step=step, most=0)
-        row = await read_stage(connection)
+        row = await read_stage_row(connection)
         refuse_moved_out(row, sender.database.schemas, step=step, pending="all of it; nothing was sent")
         last = await outbox.last_id(connection)
         ids = list(numbers) if numbers else None
         if ids is None and only_failed:
             ids = [entry.number for entry in await outbox.failed_entries(connection, last)]
         await outbox.hurry(connection, last, ids)
-        await sender.database.commit(connection)
     return state, last, ids
 
 
@@ -127,7 +124,7 @@ async def _send(
     relay = Relay(sender, lambda _table, _key: False, last=last)
     fewest, since = -1, monotonic()
     while True:
-        async with sender.database.reader() as connection:
+        async with sender.database.statements() as connection:
             left = await outbox.count_to_do(connection, last, ids)
         on_progress(left)
         if fewest < 0 or left < fewest:
@@ -148,16 +145,7 @@ async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sen
         _target(settings) as database,
         await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout) as rest,
     ):
-        yield Sender(
-            database,
-            SupabaseApplier(rest, timeout=settings.mirror_timeout),
-            Breaker(),
-            fixed=settings.flags.stage,
-            process="botdata mirror",
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
-            sends_recorded=sends_recorded,
-        )
+        yield Sender(database, rest, settings, "botdata mirror", sends_recorded=sends_recorded)
 
 
 @asynccontextmanager

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.errors import MigrationError
@@ -12,7 +10,8 @@ from app.models import Base
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
-from app.state.cutover.stage import can_read_stage, read_stage
+from app.state.cutover.stage import can_read_stage, read_stage_row
+from app.state.fetching import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class OutboxState:
 
 
 async def read_state(
-    connection: AsyncConnection, *, fixed: Stage | None, step: str, most: int, last: int = LAST
+    connection: Connection, *, fixed: Stage | None, step: str, most: int, last: int = LAST
 ) -> OutboxState:
     """The outbox as it is.
 
@@ -74,7 +73,7 @@ async def read_state(
             pending="all of it; nothing was sent",
             next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema"),
         )
-    row = await read_stage(connection)
+    row = await read_stage_row(connection)
     tables = await waiting_tables(connection, last)
     failed = [
         replace(entry, key=masked(entry.table, entry.key)) for entry in await failed_entries(connection, last, most)

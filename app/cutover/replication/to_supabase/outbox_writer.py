@@ -8,11 +8,10 @@ from functools import partial
 from typing import Any
 
 from app.common.background import end_all
-from app.common.breaker import Breaker
 from app.common.deadlines import cancel
 from app.common.keys import Key
 from app.common.metrics import Metrics
-from app.cutover.replication.to_supabase.applier import SupabaseApplier
+from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.replication.write_queue import MOST_KEYS, WaitingWrite, WriteQueue
@@ -21,7 +20,7 @@ from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueErro
 from app.models import Base
 from app.settings import Settings
 from app.stores.backend import Backend
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, table_of
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -34,12 +33,12 @@ _CLOSING_SECONDS = 2.0
 _HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is looked at again
 
 
-class OutboxWriter:
-    """An `AuthorityWriter` of app.cutover.staged_backend.
+class OutboxWriter(AuthorityWriter):
+    """The writer for the stages whose authority is PostgreSQL.
 
     Args:
         postgres: the authority; its transactions leave the entries.
-        rest: Supabase; None where no connection to it may be opened, so that entries stay.
+        rest: Supabase.
         database: the pool for mirrors, apart from the callers'.
         process: the name under which the entries are recorded.
     """
@@ -47,31 +46,18 @@ class OutboxWriter:
     def __init__(
         self,
         postgres: Backend,
-        rest: SupabaseRest | None,
+        rest: SupabaseRest,
         database: Database,
         settings: Settings,
         process: str,
         metrics: Metrics,
     ) -> None:
-        self._postgres = postgres
+        super().__init__(postgres)
         self._settings = settings
         self._metrics = metrics
-        self._breaker = Breaker()
         self._queue = WriteQueue(self._send, at_once=_AT_ONCE, may_bring=lambda: True)
         self._relay: asyncio.Task[None] | None = None
-        self._sender = (
-            None
-            if rest is None
-            else Sender(
-                database,
-                SupabaseApplier(rest, timeout=settings.mirror_timeout),
-                self._breaker,
-                fixed=settings.flags.stage,
-                process=process,
-                timeout=settings.mirror_timeout,
-                settles_after=settings.outcome_settles_after,
-            )
-        )
+        self._sender = Sender(database, rest, settings, process)
 
     @property
     def pending(self) -> int:
@@ -79,29 +65,23 @@ class OutboxWriter:
         return len({(write.table, key) for write in self._queue.pending for key in write.keys})
 
     @property
-    def spooled(self) -> int:
-        """None: PostgreSQL, which keeps the outbox, is the store that was written."""
-        return 0
-
-    @property
     def problem(self) -> str | None:
         """Why mirrors stay in the outbox, where this process knows."""
-        return "Supabase cannot be reached; mirrors wait in the outbox" if self._breaker.is_open else None
+        return "Supabase cannot be reached; mirrors wait in the outbox" if self._sender.breaker.is_open else None
 
     async def start(self) -> None:
         """Begin to send in the background."""
-        if self._sender:
-            self._relay = asyncio.create_task(Relay(self._sender, self._queue.holds).run())
+        self._relay = asyncio.create_task(Relay(self._sender, self._queue.holds).run())
 
     async def upsert(
         self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]], write: OutgoingWrite
     ) -> list[Any]:
         """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
         table = table_of(model)
-        keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
+        keys = [key_of(table, row) for row in rows]
         sends = stage.mirrors and self._relay is not None
         try:
-            answer = await self._postgres.upsert(model, rows, write)
+            answer = await self._authority.upsert(model, rows, write)
         except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
             if sends:  # the rows may be written: then the entries are there, too
                 self._queue.add(WaitingWrite(table.name, keys))
@@ -109,7 +89,7 @@ class OutboxWriter:
         if sends:
             write_waiting = WaitingWrite(table.name, keys)
             self._queue.add(write_waiting)
-            if self._settings.mirror_wait and not self._breaker.is_open:
+            if self._settings.mirror_wait and not self._sender.breaker.is_open:
                 await write_waiting.wait(self._settings.mirror_wait)
         return answer
 
@@ -124,13 +104,12 @@ class OutboxWriter:
             logger.warning("closed with %d mirrors to Supabase left in the outbox", self.pending)
 
     async def _send(self, writes: list[WaitingWrite]) -> None:
-        assert self._sender is not None  # without one no write is added
         table, keys = writes[0].table, sorted({key for write in writes for key in write.keys})
         held: list[Key] = []
         try:
-            if self._breaker.allows():
+            if self._sender.breaker.allows():
                 for first in range(0, len(keys), MOST_KEYS):  # one write may have more
-                    held += await self._send_first(self._sender, table, keys[first : first + MOST_KEYS])
+                    held += await self._send_first(table, keys[first : first + MOST_KEYS])
             else:
                 async with asyncio.timeout(_BESIDE_SENDING):
                     await self._sender.leave(table, keys)
@@ -146,11 +125,11 @@ class OutboxWriter:
             else:
                 write.settled.set()
 
-    async def _send_first(self, sender: Sender, table: str, keys: list[Key]) -> list[Key]:
+    async def _send_first(self, table: str, keys: list[Key]) -> list[Key]:
         """Make the first send of these keys; those that another sender holds are not sent."""
         began = time.monotonic()
-        async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
-            sent = await sender.send(table, keys)
+        async with asyncio.timeout(2 * self._sender.timeout + _BESIDE_SENDING):
+            sent = await self._sender.send(table, keys)
         self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
         self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
         self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from app.common.keys import Key
-from app.cutover.replication.to_supabase import locked_rows as held_rows
+from app.cutover.replication.to_supabase import locked_rows
 from app.cutover.replication.to_supabase.sender import Sender
 from app.errors import StoreError
 from app.state.cutover import outbox
@@ -82,7 +82,7 @@ class Relay:
         Raises:
             StoreError: PostgreSQL's.
         """
-        async with self._sender.database.reader() as connection:
+        async with self._sender.database.statements() as connection:
             tables = [name for name in await outbox.tables_due(connection, self._last) if self._sender.mirror.has(name)]
         largest = 0
         for table in tables:
@@ -99,29 +99,28 @@ class Relay:
         They are claimed before anything is done: the process that comes after a kill is to know.
         """
         lasts = self._sender.timeout + _BESIDE_SENDING
-        async with self._sender.database.writer() as connection:
+        async with self._sender.database.transaction() as connection:
             if not await self._sender.enter(connection):
                 return [], []
             due = await outbox.due(connection, table, most, self._last)
             keys = [key for key in _keys(due) if not self._is_busy(table, key)]
-            free = set(await held_rows.lock_keys(connection, table, keys))
+            free = set(await locked_rows.lock_keys(connection, table, keys))
             await outbox.wait(connection, [entry.id for entry in due if entry.key not in free], _HELD)
             to_send = [entry for entry in due if entry.key in free and not entry.sent]
             to_read_back = [entry for entry in due if entry.key in free and entry.sent]
             await outbox.claim(connection, [entry.id for entry in to_send], lasts)
             await outbox.wait(connection, [entry.id for entry in to_read_back], lasts)
-            await self._sender.database.commit(connection)
         return to_send, to_read_back
 
     async def _read_back(self, table: str, entries: Sequence[Entry]) -> None:
         """Nothing of these entries can land any more: they are done where both rows are equal, else to be sent."""
         if not entries:
             return
-        async with self._sender.database.writer() as connection:
+        async with self._sender.database.transaction() as connection:
             if not await self._sender.enter(connection):
                 return
-            free = await held_rows.lock_keys(connection, table, _keys(entries))
-            ours = await held_rows.rows_as_text(connection, self._sender.mirror.table(table), free)
+            free = await locked_rows.lock_keys(connection, table, _keys(entries))
+            ours = await locked_rows.rows_as_text(connection, self._sender.mirror.table(table), free)
             ids = {entry.id: entry.key for entry in entries if entry.key in ours}
             try:
                 differing = set(await self._sender.mirror.differing(table, ours))
@@ -132,7 +131,6 @@ class Relay:
                 self._sender.breaker.succeeded()
                 await outbox.delete(connection, [id_ for id_, key in ids.items() if key not in differing])
                 await outbox.send_again(connection, [id_ for id_, key in ids.items() if key in differing])
-            await self._sender.database.commit(connection)
 
 
 def _keys(entries: Sequence[Entry]) -> list[Key]:

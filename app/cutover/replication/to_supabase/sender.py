@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.common.bisection import in_halves
 from app.common.breaker import Breaker
 from app.common.keys import Key
@@ -29,11 +27,14 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
+from app.settings import Settings
 from app.state.cutover import outbox
 from app.state.cutover.outbox import Entry
-from app.state.cutover.stage import can_read_stage, read_stage
+from app.state.cutover.stage import can_read_stage, share_stage
+from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.table import Record
 
 logger = logging.getLogger("app.data_layer")
@@ -65,32 +66,24 @@ class Sender:
     """One process's sender.
 
     Args:
-        fixed: the stage that the environment fixed, which holds while no command has moved the row.
         process: the name under which its entries are recorded.
-        timeout: seconds for one batch at Supabase.
-        settles_after: seconds after which a request of unknown outcome no longer lands.
         sends_recorded: send at `complete` too, which records only.
+
+    Attributes:
+        timeout: seconds for one batch at Supabase.
+        breaker: open while Supabase is known to be away.
     """
 
     def __init__(
-        self,
-        database: Database,
-        mirror: SupabaseApplier,
-        breaker: Breaker,
-        *,
-        fixed: Stage | None,
-        process: str,
-        timeout: float,
-        settles_after: float,
-        sends_recorded: bool = False,
+        self, database: Database, rest: SupabaseRest, settings: Settings, process: str, *, sends_recorded: bool = False
     ) -> None:
         self.database = database
-        self.mirror = mirror
-        self.breaker = breaker
-        self.timeout = timeout
-        self._fixed = fixed
+        self.timeout = settings.mirror_timeout
+        self.mirror = SupabaseApplier(rest, timeout=self.timeout)
+        self.breaker = Breaker()
+        self._fixed = settings.flags.stage  # holds while no command has moved the row
         self._process = process
-        self._settles_after = settles_after
+        self._settles_after = settings.outcome_settles_after
         self._sends_recorded = sends_recorded
         self._is_there = False
         # Entries whose first send was begun here and whose end is not in the outbox.
@@ -98,18 +91,18 @@ class Sender:
         # Keys that were sent in a transaction that was lost: others may have sent them since, and newer rows.
         self._lost: set[tuple[str, Key]] = set()
 
-    async def enter(self, connection: AsyncConnection) -> bool:
+    async def enter(self, connection: Connection) -> bool:
         """Set a transaction up and hold the stage; whether it sends."""
         stage = await self._recording_stage(connection)
         return stage is not None and (stage.mirrors or self._sends_recorded)
 
-    async def _recording_stage(self, connection: AsyncConnection) -> Stage | None:
+    async def _recording_stage(self, connection: Connection) -> Stage | None:
         """The stage, held until the transaction ends; None where writes to PostgreSQL leave no entries."""
         await locked_rows.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self.timeout + _IDLE_BESIDE_SENDING)
         self._is_there = self._is_there or await can_read_stage(connection)
         if not self._is_there:
             return None
-        row = await read_stage(connection, share=True)
+        row = await share_stage(connection)
         self.database.mark.check(row)
         stage = row.stage if row.managed else self._fixed
         return stage if stage is not None and stage.records and not row.finished else None
@@ -130,9 +123,8 @@ class Sender:
 
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
         """Say of this process's entries of these keys that no send was begun: they are the relay's."""
-        async with self.database.writer() as connection:
+        async with self.database.transaction() as connection:
             await outbox.leave(connection, self._process, table, encode(keys), except_for=self._begun)
-            await self.database.commit(connection)
 
     async def record_lost(self) -> None:
         """Leave entries anew for what was sent in transactions that were lost."""
@@ -140,10 +132,9 @@ class Sender:
         if not lost:
             return
         try:
-            async with self.database.writer() as connection:
+            async with self.database.transaction() as connection:
                 if await self._recording_stage(connection):
                     await outbox.record(connection, self._process, encode(list(lost)))
-                    await self.database.commit(connection)
         except BaseException:
             self._lost |= lost
             raise
@@ -156,7 +147,7 @@ class Sender:
         is_parted = False
         rows: dict[Key, Record | None] = {}
         try:
-            async with self.database.writer() as connection:
+            async with self.database.transaction() as connection:
                 if not await self.enter(connection):
                     return ()
                 entered = monotonic()
@@ -172,8 +163,7 @@ class Sender:
                     await self._take_out(connection, entries, begun)
                 elif not is_parted:
                     await self._keep(connection, begun, refusal, counted=claimed is None)
-                await self.database.commit(connection)
-                self._begun -= begun.keys()
+            self._begun -= begun.keys()
         except BaseException:
             self._lost |= {(table, key) for key in rows}
             raise
@@ -219,7 +209,7 @@ class Sender:
             self._begun -= begun.keys()
         return refusal
 
-    async def _take_out(self, connection: AsyncConnection, entries: Sequence[Entry], begun: Mapping[int, bool]) -> None:
+    async def _take_out(self, connection: Connection, entries: Sequence[Entry], begun: Mapping[int, bool]) -> None:
         sent = {entry.key for entry in entries if entry.id in begun}
         sure = {entry.id for entry in entries if entry.key in sent and not entry.unsure}
         unsure = {id_ for id_, was_unsure in begun.items() if was_unsure}
@@ -227,7 +217,7 @@ class Sender:
         await outbox.settle_later(connection, unsure, self._settles_after)
 
     async def _keep(
-        self, connection: AsyncConnection, begun: Mapping[int, bool], refusal: StoreError, *, counted: bool
+        self, connection: Connection, begun: Mapping[int, bool], refusal: StoreError, *, counted: bool
     ) -> None:
         is_unknown = isinstance(refusal, OutcomeUnknownError)
         for unsure in (False, True):

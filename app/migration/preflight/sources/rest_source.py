@@ -20,7 +20,8 @@ from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.rights import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
 from app.migration.target.target_session import EXPOSE_SCHEMA
-from app.stores.supabase.client import SupabaseRest, total_told
+from app.stores.supabase.answers import total_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 from app.stores.supabase.grammar import quoted_name
 from app.stores.supabase.request_parameters import selected

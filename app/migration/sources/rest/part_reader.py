@@ -15,7 +15,8 @@ from app.migration.sources.rest.key_filters import Heirs, key_groups, where_keys
 from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import VERSION, Page, key_of, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, as_text, quoted_name
 from app.stores.supabase.request_parameters import address_length, selected
 

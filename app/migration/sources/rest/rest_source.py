@@ -16,7 +16,8 @@ from app.migration.sources.source import Page, PageSize, key_of, read_page, reco
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import NextStep
 from app.stores.postgres.database_url import source_label
-from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
+from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import LONGEST_ADDRESS, quoted_name
 from app.stores.supabase.request_parameters import address_length, selected, where
 

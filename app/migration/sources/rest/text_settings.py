@@ -18,7 +18,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import key_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.next_step import Command, NextStep
-from app.stores.supabase.client import refuse_other_columns
+from app.stores.supabase.answers import refuse_other_columns
 from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name
 from app.stores.supabase.request_parameters import selected, where
 

@@ -13,7 +13,6 @@ keeps it for this client until the next Sync. So a pipeline ends amid a transact
 """
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, Self
 
 import psycopg
@@ -106,12 +105,6 @@ def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
                     if isinstance(error.__context__, asyncio.CancelledError):
                         raise error.__context__ from None  # which psycopg's word on that has replaced
                 raise
-
-        async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
-            if _is_idle(self.connection) and not self.connection.autocommit:
-                await psycopg.AsyncCursor(self.connection).execute(_DURABLE)
-                await psycopg.AsyncCursor(self.connection).execute(settings)
-            await super().executemany(query, params_seq, returning=returning)
 
     return Cursor
 
