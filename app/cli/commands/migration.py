@@ -173,9 +173,7 @@ async def _look_first(url: str) -> None:
     from app.migration.target.target_session import connect_target
     from app.state.tool_schema import OlderSchemaError
 
-    with suppress(
-        psycopg.Error, OlderSchemaError
-    ):  # is left to the upgrade
+    with suppress(psycopg.Error, OlderSchemaError):  # is left to the upgrade
         async with await connect_target(url, step="upgrade") as connection:
             Permit("upgrade", "").refuse_moved_out(await read_authority(connection))
 

@@ -83,18 +83,19 @@ def rehearse(
         own=["--without-cutover"] * without_cutover + shown_on, max_rate=max_rate,
     )  # fmt: skip
     places = Places(work.target, on)
+    remove = " ".join(["botdata rehearse --clean-up", *shown_on])
     found = work.carry_out(lambda: remove_leftovers(places, complain))
     say_words(leftovers_words(found))
     why = left_out(work, wishes)
     size, rooms = work.carry_out(lambda: _look(work, places, cutover=why is None))
-    say_words(announce(places, size, rooms, why))
+    say_words(announce(places, size, rooms, why, remove))
     _require_room(size, rooms, work.given, accepted=accept_unknown_disk)
     if not yes:
         typer.confirm("Begin?", abort=True)
     _end_with_the_terminal()
     done = work.carry_out(lambda: carry_through(work, places, wishes))
     report = rehearsal_document(done, places, size, work.given.text(next_step_after(done)))
-    show(report, rehearsal_words(done, report), as_json)
+    show(report, rehearsal_words(done, report, remove), as_json)
 
 
 def _end_with_the_terminal() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
     from app.settings import Settings
 
-_OF_MOVE = ("copy", "migrate", "sync", "upgrade", "verify")
+_OF_MOVE = ("copy", "migrate", "preflight", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
 _COMPARISONS = 5  # of each method in use: the example processes work for seconds, not for days
 

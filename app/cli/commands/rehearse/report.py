@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from app.rehearsal.places import Places
 
 
-def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> Words:
+def announce(
+    places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None, clean_up: str
+) -> Words:
     """What will be where, and how it goes away."""
     held = f"{size:,} bytes" if size is not None else "of a size that it does not tell"
     yield f"The rows of the source ({held}) are copied: PRODUCTION DATA will lie"
@@ -27,13 +29,13 @@ def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cut
     yield (
         "Both are removed at the end, also after Ctrl-C. What a killed rehearsal left is removed by the next one, or by"
     )
-    yield "  botdata rehearse --clean-up"
+    yield f"  {clean_up}"
     yield "Nothing is written to the source, and to the target nothing but a record in schema botdata."
     if why_no_cutover is not None:
         yield f"NOT rehearsed: the cutover there and back ({why_no_cutover})"
 
 
-def rehearsal_words(done: Rehearsal, found: Document) -> Words:
+def rehearsal_words(done: Rehearsal, found: Document, clean_up: str) -> Words:
     """The steps with their times, what preflight found, what was refused, and the verdict."""
     headings = {"step": "step", "state": "", "seconds": "seconds", "rows": "rows", "bytes": "bytes"}
     yield Table.of(found["steps"], headings, texts=2)
@@ -49,7 +51,7 @@ def rehearsal_words(done: Rehearsal, found: Document) -> Words:
     verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
     yield f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}"
     removed = "nothing of it is left"
-    yield "NOT all of it is removed; botdata rehearse --clean-up tries again" if done.left else removed
+    yield f"NOT all of it is removed; {clean_up} tries again" if done.left else removed
     yield f"Next: {found['next']}"
 
 
