@@ -84,7 +84,7 @@ class ForwardSync(Direction[_Look]):
         if self._options.dry_run:
             return
         for look in looks:
-            with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+            with self._explained(look.table, f"sequences, and rows of {look.table.name} that were refused"):
                 await self._finish_table(look, done[look.table.name])
         if self._writers:
             await self._look_beside([look.table for look in looks], done)
