@@ -12,6 +12,7 @@ BotdataError
     └── StoreError                store_error: the store answered with an error of its own
         ├── UnavailableError          unavailable: not reached, nothing was done
         │   ├── AuthorityMovedError       unavailable: the other store is the one that is written to
+        │   ├── NotReachedError           unavailable: no connection to the store was made
         │   └── LongAddressLostError      unavailable: a gateway failed on a long address, and may always do so
         ├── AddressTooLongError       store_error: a server on the way takes no address of this length
         ├── StoreTimeoutError         timeout: a read, or a write that the store rolled back
@@ -151,6 +152,10 @@ class UnavailableError(StoreError):
 
 class AuthorityMovedError(UnavailableError):
     """The stage of the cutover has moved: this store is not the one to write to. Nothing was done."""
+
+
+class NotReachedError(UnavailableError):
+    """No connection to the store was made, so that no other request would fare better."""
 
 
 class LongAddressLostError(UnavailableError):

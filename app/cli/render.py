@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -138,6 +139,8 @@ def show_json(found: Document) -> None:
 
 
 _WIDTH, _WIDEST = 240, 10_000
+# One long value would make each line of its table as long, which a terminal wraps; its style may end after them.
+_BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[0m)?)$", re.MULTILINE)
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -244,7 +247,9 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, number
         table.add_row(*(Text(plain(cell)) for cell in row))
     to = console()
     to.width = max(_WIDTH, to.measure(table, options=to.options.update(max_width=_WIDEST)).maximum)
-    to.print(table)
+    with to.capture() as printed:
+        to.print(table)
+    to.file.write(_BLANKS_AT_THE_END.sub(r"\1", printed.get()))
 
 
 def say(text: str = "") -> None:

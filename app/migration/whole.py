@@ -164,7 +164,9 @@ async def bring_whole(
     async with staged(connection, source, table) as staging, permit.held(connection, table.name) as confirm:
         await confirm()
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        done = await replace_rows(connection, table, run, staging, most_refused=most_refused, check=check)
+        done = await replace_rows(
+            connection, table, run, staging, step=permit.step, most_refused=most_refused, check=check
+        )
         await writes.record_writes(connection, run, table.name, done.loaded.transactions)
     return done
 
@@ -175,6 +177,7 @@ async def replace_rows(
     run: int,
     staging: str,
     *,
+    step: str,
     most_refused: int,
     check: Callable[[Unpaired], None] = lambda before: None,
 ) -> TableReplaced:
@@ -193,6 +196,7 @@ async def replace_rows(
                 connection,
                 table,
                 run,
+                step=step,
                 most_refused=most_refused,
                 staging=_ARRIVING,
                 low=1,

@@ -5,30 +5,28 @@ rehearsal's mark, a comment with its id; and the lock of the rehearsal's owner i
 rehearsal was killed over before it was marked is known by its record, and is dropped only if there is nothing in it.
 """
 
-import os
+import asyncio
 import re
 import secrets
-import shutil
 import socket
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.errors import BotdataError, MigrationError
+from app.errors import BotdataError, UnavailableError
 from app.migration.target.target_session import explained
-from app.next_step import Command, NextStep
-from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
+from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places, delete_directory, directory_of, make_directory
 from app.state import rehearsals
 from app.state.fetching import fetch_value
 from app.state.rehearsals import MAKER, OWNER, RehearsalRecord
 from app.state.tool_schema import ensure_tool_schema
 
+_RECOVERS, _LOOK = 10.0, 0.5  # seconds that a server may take to be back, and between looks
 _FIND = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %(name)s"
 _EMPTY = """
 SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -101,13 +99,25 @@ async def throw_away_database(
             yield made
         finally:
             record = RehearsalRecord(rehearsal, places.label, machine, directory, made=False, began_at="")
-            try:  # in new sessions: a task that is cancelled may take its own with it
-                async with await places.target_session() as target, await places.server_session() as server:
-                    made.left += await _remove(target, server, places, record)
-            except (BotdataError, psycopg.Error, OSError) as error:
-                made.left.append(f"{made.name} on {places.shown}: {error}")
+            made.left += await _remove_at_the_end(places, record)
             for one in made.left:
                 notice(f"LEFT: {one}")
+
+
+async def _remove_at_the_end(places: Places, record: RehearsalRecord) -> list[str]:
+    """As `_remove`, in new sessions: a task that is cancelled may take its own with it.
+
+    A server whose disk was full starts again, and takes no sessions meanwhile.
+    """
+    deadline = monotonic() + _RECOVERS
+    while True:
+        try:
+            async with await places.target_session() as target, await places.server_session() as server:
+                return await _remove(target, server, places, record)
+        except (BotdataError, psycopg.Error, OSError) as error:
+            if monotonic() > deadline or not isinstance(error.__cause__, UnavailableError):
+                return [f"{PREFIX}{record.id} on {places.shown}: {error}"]
+        await asyncio.sleep(_LOOK)
 
 
 async def remove_leftovers(places: Places, notice: Callable[[str], None]) -> Leftovers:
@@ -233,64 +243,3 @@ async def disable_triggers(connection: AsyncConnection) -> int:
             await connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(name))
             disabled += count
     return disabled
-
-
-_MARK = "rehearsal"  # the file that says whose directory it is
-_ENDING = 20.0  # seconds that the servers of a killed rehearsal may take to end
-_POLL = 0.1
-
-
-def temporary_directory() -> Path:
-    """Where the directories of rehearsals are: TMPDIR, or the system's."""
-    return Path(tempfile.gettempdir()).absolute()
-
-
-def directory_of(rehearsal: str) -> Path:
-    """Where it is to be."""
-    return temporary_directory() / f"{PREFIX}{rehearsal}"
-
-
-def make_directory(rehearsal: str) -> None:
-    """Make it, and mark it; MigrationError where the system refuses."""
-    directory = directory_of(rehearsal)
-    try:
-        directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)  # a PostgreSQL of root's is another user's
-        (directory / _MARK).write_text(rehearsal)
-    except OSError as error:
-        raise MigrationError(
-            f"{directory} cannot be made: {error.strerror}",
-            step=STEP,
-            pending=NOTHING_DONE,
-            next_step=NextStep("set TMPDIR to a directory that can be written, then: ", Command(STEP)),
-        ) from error
-
-
-def delete_directory(record: RehearsalRecord) -> list[str]:
-    """Delete it where it is the rehearsal's, by its name and by the mark in it; what is left, in words."""
-    if record.directory is None:
-        return []
-    directory = Path(record.directory)
-    if record.machine != socket.gethostname():
-        return [f"{directory} may be left on {record.machine}: to remove it, run this there"]
-    if directory.name != f"{PREFIX}{record.id}" or directory.is_symlink() or not directory.is_dir():
-        return []
-    mark = directory / _MARK
-    if any(directory.iterdir()) and not (mark.is_file() and mark.read_text() in {record.id, ""}):
-        return [f"{directory} does not bear the mark of the rehearsal that is recorded: it is left as it is"]
-    deadline = time.monotonic() + _ENDING
-    while not _emptied(directory, mark):
-        if time.monotonic() > deadline:
-            return [f"{directory} cannot be deleted"]
-        time.sleep(_POLL)  # a server that was left to stop by itself may still write
-    shutil.rmtree(directory)
-    return []
-
-
-def _emptied(directory: Path, mark: Path) -> bool:
-    """Delete all but the mark, which goes last, so that a deletion that is killed can go on."""
-    for each in directory.iterdir():
-        if each.is_dir():
-            shutil.rmtree(each, ignore_errors=True)
-        elif each != mark:
-            each.unlink(missing_ok=True)
-    return set(directory.iterdir()) <= {mark}

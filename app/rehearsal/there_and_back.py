@@ -21,7 +21,7 @@ from app.migration.copy.copier import copy
 from app.migration.runs.report import VerifyReport
 from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.source import Progress, Source
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.migration.verify.verifier import verify

@@ -197,11 +197,11 @@ async def _rows_in_archive(
 
 async def _copy_files(connection: AsyncConnection, plan: ReplacePlan, directory: Path) -> dict[str, int]:
     names = [table.name for table in plan.tables]
-    before, behind = await tables_sql(connection, names)
-    _write(directory / "before.sql", before)
-    _write(directory / "behind.sql", behind)
+    before, after = await tables_sql(connection, names)
+    _write(directory / "before_rows.sql", before)
+    _write(directory / "after_rows.sql", after)
     rows: dict[str, int] = {}
-    restore = ["\\ir functions.sql", "\\ir before.sql"]
+    restore = ["\\ir functions.sql", "\\ir before_rows.sql"]
     for number, table in enumerate(plan.leaves, start=1):
         columns = sql.SQL(", ").join(map(sql.Identifier, await columns_to_copy(connection, table.name)))
         relation = sql.SQL("{} ({})").format(sql.Identifier("public", table.name), columns)
@@ -214,7 +214,7 @@ async def _copy_files(connection: AsyncConnection, plan: ReplacePlan, directory:
             os.fsync(file.fileno())
         rows[table.name] = _lines(path)  # in text format a row is a line
         restore.append(f"\\copy {relation.as_string(connection)} FROM '{path.name}'")
-    _write(directory / "restore.sql", "\n".join([*restore, "\\ir behind.sql"]) + "\n")
+    _write(directory / "restore.sql", "\n".join([*restore, "\\ir after_rows.sql"]) + "\n")
     return rows
 
 

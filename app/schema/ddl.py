@@ -138,8 +138,8 @@ async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tupl
         query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))
         value, called = await fetch_row(connection, query)
         values.append(f"SELECT setval({restored}, {value}, {str(called).lower()});")
-    behind = await texts(*_AFTER)
-    return _HEADER + "\n".join(before) + "\n", _HEADER + "\n".join(values + behind) + "\n"
+    after = await texts(*_AFTER)
+    return _HEADER + "\n".join(before) + "\n", _HEADER + "\n".join(values + after) + "\n"
 
 
 async def columns_to_copy(connection: AsyncConnection, table: str) -> list[str]:

@@ -3,6 +3,8 @@
 from psycopg import AsyncConnection
 
 from app.common.schemas import schemas_of
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.versions import VERSIONS
@@ -11,6 +13,22 @@ from app.state.versions import VERSIONS
 _LOCK = 5_287_410_331
 # Until the transaction ends, Citus distributes no schema that is made; nothing where there is no Citus.
 LEAVE_LOCAL = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'citus.enable_schema_based_sharding'"
+
+
+class OlderSchemaError(MigrationError):
+    """An older version made the schema, which lacks what this one reads."""
+
+    def __init__(self, step: str | None = None, *, pending: str = "everything; nothing was written") -> None:
+        super().__init__(
+            "the tool's schema in the target was made by an older botdata",
+            step=step,
+            pending=pending,
+            next_step=NextStep(
+                Command("upgrade"),
+                ", as the owner of the target's schema; then: ",
+                Command(step) if step is not None else "the same command",
+            ),
+        )
 
 
 def newest_version() -> int:

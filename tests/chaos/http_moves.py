@@ -11,7 +11,7 @@ from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions, copy
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions

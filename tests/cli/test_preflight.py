@@ -28,6 +28,12 @@ def test_a_clean_pair(command: Command, settings: dict[str, str]) -> None:
     assert re.search(r"^clients +5 +0$", outcome.out, re.MULTILINE)
     assert re.search(r"^preflight clear: 0 errors, 0 warnings, in [\d.]+ s\nNext: botdata copy --tables clients$",
                      outcome.out, re.MULTILINE)  # fmt: skip
+    assert command("copy", "--tables", "clients", **settings).code == 0
+    again = command("preflight", "--tables", "clients", **settings)
+    assert again.out.endswith("Next: botdata verify --tables clients\n")
+    assert command("preflight", "--tables", "clients,staff", **settings).out.endswith("copy --tables clients,staff\n")
+    execute(settings["DATABASE_URL"], "UPDATE botdata.stage SET stage = 'dualwrite', moved_at = now()")
+    assert command("preflight", "--tables", "clients", **settings).out.endswith("Next: botdata cutover status\n")
 
 
 def test_a_request_that_is_tried_again_is_told_in_a_sentence(

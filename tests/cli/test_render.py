@@ -1,11 +1,15 @@
 """One report is shown as its document or in words, and its exit code is the document's."""
 
+import io
 import json
+import re
 
 import pytest
 import typer
+from rich.console import Console
 
-from app.cli.render import Table, Words, cell, document, first, show
+from app.cli import output
+from app.cli.render import Table, Words, cell, document, first, say_words, show
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,15 @@ def test_words_are_lines_and_tables(capsys: pytest.CaptureFixture[str]) -> None:
     show(found, [Table.of(found["tables"], {"table": "table", "rows": "copied"}), "that is all"], as_json=False)
     lines = ["table    copied", "clients  12,345", "staff         7", "that is all"]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_long_value_makes_no_other_line_longer(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False, soft_wrap=True)
+    monkeypatch.setattr(output, "console", lambda: shown)
+    say_words([Table(["column", "value"], [["id", "7"], ["text", "x" * 500]])])
+    printed = re.sub(r"\x1b\[[0-9]*m", "", shown.file.getvalue())
+    assert printed.splitlines() == ["column  value", "id      7", f"text    {'x' * 500}"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

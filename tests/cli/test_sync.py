@@ -66,7 +66,7 @@ def test_what_is_refused_remains(command: Command, settings: dict[str, str], dat
     outcome = command("sync", "--tables", "clients", "--max-quarantine", "5", **settings)
     assert outcome.code == 1
     assert "botdata sync stopped: the target refuses more than 5 rows" in outcome.err
-    assert "next:    compare the two schemas, then: botdata sync --tables clients" in outcome.err
+    assert "next:    botdata preflight --tables clients, which compares the schemas, or a higher" in outcome.err
 
 
 @pytest.mark.parametrize(

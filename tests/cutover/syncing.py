@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from app.migration.sources import source as engine
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.syncer import Sync
 from tests.fixtures.cutover import Pair
 from tests.fixtures.sources import Source

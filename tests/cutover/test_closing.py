@@ -14,6 +14,7 @@ from app.data_layer import open_data_layer
 from tests.cutover import outbox_writers
 from tests.cutover.following import ask, client, set_stage, until
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.support.page_server import PageServer
 
 ROW = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '7')"
 
@@ -61,6 +62,25 @@ async def test_what_arrives_in_time_is_waited_for(
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert len(pair.texts("clients", "target")) == 5
     assert await ask(pair, "SELECT FROM botdata.notes") == await ask(pair, "SELECT FROM botdata.outbox") == []
+
+
+async def test_what_outlives_the_time_to_close_is_ended(pair: Pair, settings_of: MakeSettings) -> None:
+    await set_stage(pair, "dualwrite")
+    await ask(pair, "ALTER TABLE clients ADD CONSTRAINT none CHECK (id < 0)", store="source")
+    slow = "BEGIN PERFORM pg_sleep(60); RETURN OLD; END"
+    await ask(pair, f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ {slow} $$")
+    await ask(pair, "CREATE TRIGGER slow BEFORE DELETE ON botdata.notes FOR EACH ROW EXECUTE FUNCTION slow()")
+    before = asyncio.all_tasks()
+    try:
+        with PageServer(pair.source) as pages:
+            served = {"supabase_url": pages.url, "supabase_key": pages.service_key}
+            async with open_data_layer(settings_of(close_timeout=0.3, mirror_timeout=50.0, **served)) as data:
+                assert (await data.upsert_client(client(1))).error_code == "rejected"  # so that its note is to go
+            assert asyncio.all_tasks() == before
+        assert await ask(pair, "SELECT key FROM botdata.notes") == [(["1", "1"],)]
+    finally:
+        await ask(pair, "DROP FUNCTION slow CASCADE")
+        await ask(pair, "ALTER TABLE clients DROP CONSTRAINT none", store="source")
 
 
 async def test_an_end_that_is_cancelled_says_goodbye_all_the_same(pair: Pair, settings_of: MakeSettings) -> None:

@@ -121,10 +121,11 @@ async def test_one_bad_key_does_not_hold_up_the_others(
     assert "bad" not in caplog.text
 
 
-async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSettings) -> None:
+@pytest.mark.parametrize("there", ["(900, 7, 1, 'old')", "(2, 6, 1, 'old'), (1, 7, 1, 'old')"])
+async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSettings, there: str) -> None:
     pair.set_stage("live")
     pair.ask(
-        "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (900, 7, 1, 'old'), (901, 7, 2, 'stays')",
+        f"INSERT INTO clients (id, yclients_id, company_id, phone) VALUES {there}, (901, 7, 2, 'stays')",
         store="source",
     )
     async with writer_of(settings_of(mirror_wait=5)) as writer:
@@ -133,6 +134,26 @@ async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSe
     assert pair.ask("SELECT id, yclients_id, company_id FROM clients ORDER BY id", store="source") == [
         (1, 6, 1), (2, 7, 1), (901, 7, 2),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "left"), [("ON DELETE CASCADE", 900), ("ON DELETE SET NULL ON UPDATE CASCADE", 1)])
+async def test_the_row_of_another_id_takes_no_row_of_others_with_it(
+    pair: Pair, settings_of: MakeSettings, action: str, left: int
+) -> None:
+    pair.set_stage("live")
+    pair.ask(
+        "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (900, 7, 1, 'old'); "
+        f"CREATE TABLE visits (client_id integer REFERENCES clients {action}); INSERT INTO visits VALUES (900)",
+        store="source",
+    )
+    try:
+        async with writer_of(settings_of(mirror_wait=5)) as writer:
+            await writer.upsert(Stage.LIVE, Client, [client(7)], OutgoingWrite())
+        assert pair.ask("SELECT client_id FROM visits", store="source") == [(left,)]
+        assert pair.ask("SELECT id FROM clients", store="source") == [(left,)]
+        assert [key for key, *_ in entries(pair)] == ([["7", "1"]] if left == 900 else [])
+    finally:
+        pair.ask("DROP TABLE visits", store="source")
 
 
 async def test_a_row_that_is_gone_is_deleted(pair: Pair, settings_of: MakeSettings) -> None:

@@ -46,7 +46,7 @@ INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, last_err
 """
 
 
-def _make_version(url: str, version: int) -> None:
+def make_version(url: str, version: int) -> None:
     """Schema `botdata` as a version of the tool made it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS botdata CASCADE")
@@ -78,7 +78,7 @@ def _leave(pair: Pair, stage: str, settings: Settings) -> None:
 
 @pytest.mark.parametrize("stage", ["dualwrite", "shadow", "live", "rampdown", "complete"])
 async def test_a_cutover_goes_on(pair: Pair, settings_of: MakeSettings, stage: str) -> None:
-    _make_version(pair.target, newest_version() - 1)
+    make_version(pair.target, newest_version() - 1)
     pair.set_stage(stage)
     is_forward = stage in {"dualwrite", "shadow"}
     settings = settings_of(note_timeout=20.0, outcome_settles_after=2.0 if is_forward else 0.1)
@@ -106,7 +106,7 @@ async def test_a_cutover_goes_on(pair: Pair, settings_of: MakeSettings, stage: s
 
 async def test_a_process_without_the_tables_of_its_version(pair: Pair, settings_of: MakeSettings) -> None:
     """One that is newer than the schema writes nothing, and says what makes it."""
-    _make_version(pair.target, _FIRST - 1)
+    make_version(pair.target, _FIRST - 1)
     async with open_data_layer(settings_of()) as data:
         answer = await data.upsert_client(client(9, name="new"))
         assert answer.error_code == "unavailable"
@@ -131,9 +131,9 @@ def _columns(url: str) -> dict[tuple[str, str], tuple[Any, ...]]:
 @pytest.mark.parametrize("version", range(_FIRST, newest_version()))
 def test_processes_of_the_version_before_go_on_beside_the_new_schema(pair: Pair, version: int) -> None:
     """What a version adds stands in nobody's way: every column of before is as it was, and new ones need no value."""
-    _make_version(pair.target, version)
+    make_version(pair.target, version)
     before = _columns(pair.target)
-    _make_version(pair.target, version + 1)
+    make_version(pair.target, version + 1)
     after = _columns(pair.target)
     assert {place: after.get(place) for place in before} == before
     tables = {table for table, _ in before}

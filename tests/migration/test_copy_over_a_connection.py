@@ -10,9 +10,9 @@ from sqlalchemy.engine import make_url
 
 from app.embedded.salon import fill_salon
 from app.migration.copy.copier import CopyOptions
+from app.migration.copy.range_copier import RangeOptions
 from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange
-from app.migration.copy.stream_copier import StreamOptions
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.streams import SourceStream
 from app.migration.tables.metadata import select_tables
@@ -22,7 +22,7 @@ from tests.migration.engine import Told, add_clients, copy_from, execute, query,
 from tests.migration.test_foreign_schema import _DDL, _ROWS, METADATA
 from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
 
-SMALL = CopyOptions(streams=StreamOptions(jobs=4, range_rows=7))
+SMALL = CopyOptions(ranges=RangeOptions(jobs=4, range_rows=7))
 
 
 async def test_a_salon_arrives_as_text_and_again_unchanged(connected: Source, database_url: str) -> None:
@@ -73,7 +73,7 @@ async def test_different_types_go_as_text_and_bad_rows_stand_alone(
     add_clients(connected.url, 64)
     for number, (fault, _, _) in FAULTY.items():
         execute(connected.url, f"UPDATE clients SET {fault} WHERE id = {number}")
-    options = CopyOptions(streams=StreamOptions(jobs=1, range_rows=range_rows))
+    options = CopyOptions(ranges=RangeOptions(jobs=1, range_rows=range_rows))
     report = await copy_from(connected, database_url, tables("clients"), options=options)
     (table,) = report.tables
     assert not any(binary for *_, binary in routes)
@@ -93,7 +93,7 @@ async def test_the_same_types_and_a_row_refused(connected: Source, database_url:
     execute(connected.url, "ALTER TABLE clients ALTER phone DROP NOT NULL")
     add_clients(connected.url, 20)
     execute(connected.url, "UPDATE clients SET phone = NULL WHERE id IN (3, 11)")
-    options = replace(SMALL, streams=StreamOptions(jobs=1, range_rows=7))
+    options = replace(SMALL, ranges=RangeOptions(jobs=1, range_rows=7))
     report = await copy_from(connected, database_url, tables("clients"), options=options)
     assert routes == [
         ("clients", 1, True, True),
@@ -135,7 +135,7 @@ async def test_ranges_of_composite_uuid_and_text_keys(connected: Source, databas
         "SELECT md5(n::text)::uuid, n, '2026-01-01' FROM generate_series(1, 50) n",
     )
     chosen = tables("bookings", "whatsapp_auth", "whatsapp_keys")
-    options = CopyOptions(streams=StreamOptions(jobs=4, range_rows=3))
+    options = CopyOptions(ranges=RangeOptions(jobs=4, range_rows=3))
     report = await copy_from(connected, database_url, chosen, options=options)
     assert (report.complete, [table.inserted for table in report.tables]) == (True, [50, 40, 50])
     assert value(database_url, "SELECT count(*) FROM botdata.ranges WHERE complete AND rows <= 3") == 17 + 14 + 17
@@ -148,7 +148,7 @@ async def test_a_range_is_bounded_in_bytes_too(connected: Source, database_url: 
     execute(
         connected.url, "UPDATE clients SET notes = (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 99) n)"
     )
-    options = CopyOptions(streams=StreamOptions(range_bytes=100_000))
+    options = CopyOptions(ranges=RangeOptions(range_bytes=100_000))
     await copy_from(connected, database_url, tables("clients"), options=options)
     assert value(database_url, "SELECT max(rows) FROM botdata.ranges") < 60
 
@@ -260,7 +260,7 @@ async def test_types_of_another_schema_go_straight_in_or_staged(
     execute(connected.url, _DDL + _ROWS)
     execute(fresh_database, _DDL)
     chosen = select_tables(METADATA)
-    options = CopyOptions(streams=StreamOptions(jobs=1, range_rows=3))
+    options = CopyOptions(ranges=RangeOptions(jobs=1, range_rows=3))
     report = await copy_from(connected, fresh_database, chosen, options=options)
     assert {(table, straight, binary) for table, _, straight, binary in routes} == {
         ("odd types", True, False),  # its enum and its domain have other numbers in each database

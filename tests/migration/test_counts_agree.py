@@ -7,8 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
-from app.migration.copy import completeness
-from app.migration.copy import stream_copier as copy_streams
+from app.migration.copy import completeness, range_copier
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.metadata import select_tables
 from app.migration.verify import hash_comparison as compare_hashes
@@ -85,7 +84,7 @@ async def test_a_target_that_counts_fewer_rows_than_it_was_given(
     async def one_is_hidden(*given: Any) -> int:
         return await count(*given) - 1
 
-    for module in (completeness, copy_streams):
+    for module in (completeness, range_copier):
         monkeypatch.setattr(module, "count_target", one_is_hidden)
     report = await copy_from(source, fresh_database, CHOSEN)
     assert not report.complete

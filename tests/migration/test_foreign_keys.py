@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 from app.errors import MigrationError
 from app.migration.copy import copier as copy_module
 from app.migration.copy.copier import CopyOptions
-from app.migration.copy.stream_copier import StreamOptions
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.copy.range_copier import RangeOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.metadata import select_tables
 from app.migration.target import foreign_keys
@@ -53,7 +53,7 @@ _DEFINITIONS = (
     "FROM pg_constraint "
     "WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1, 2"
 )
-_SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=4))
+_SMALL = CopyOptions(ranges=RangeOptions(jobs=2, range_rows=4))
 
 
 @dataclass(frozen=True)

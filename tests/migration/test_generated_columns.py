@@ -7,7 +7,8 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from app.errors import MigrationError
 from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.runs.report import VerifyReport
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends

@@ -7,7 +7,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.quarantine.replay import replay
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions

@@ -9,8 +9,8 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.source_writers import RestWriter
-from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from tests.migration.engine import QUICK, Told, copy_from, described, execute, row_texts, source_of, verify_from
 from tests.support import faults

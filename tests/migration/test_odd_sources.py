@@ -8,8 +8,8 @@ from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.copy.stream_copier import StreamOptions
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.copy.range_copier import RangeOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.metadata import select_tables
@@ -22,7 +22,7 @@ _NAMES = ("v", "j", "k", "t", "s", "p", "page", "first", "last", "n", "q", "w", 
 METADATA = MetaData()
 _THING = Table("thing", METADATA, Column("id", Integer, primary_key=True), *(Column(name, Text) for name in _NAMES))
 _COLUMNS = ", ".join(f'"{name}" text' for name in _NAMES)
-_SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=4))
+_SMALL = CopyOptions(ranges=RangeOptions(jobs=2, range_rows=4))
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from app.migration.copy.copier import CopyOptions, copy
-from app.migration.copy.stream_copier import StreamOptions
+from app.migration.copy.range_copier import RangeOptions
 from app.migration.retry import Limits
 from app.migration.sources.pace import MaxRate, Pace
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
@@ -56,7 +56,7 @@ async def _kept_to(
     kind: str, rate: MaxRate, pages: PageServer, source_database: str, target: str, *, verifies: bool = False
 ) -> Given:
     """Copy both tables at a rate (or verify them), hold what the source gave against it, and give that."""
-    options = CopyOptions(streams=StreamOptions(jobs=3))
+    options = CopyOptions(ranges=RangeOptions(jobs=3))
     with _source(kind, pages, source_database) as (server, given):
         async with paced(server, Pace(rate), Limits()) as source:
             if verifies:
@@ -138,7 +138,7 @@ async def test_so_is_one_over_a_connection(source_database: str, database_url: s
     _fill(source_database, 300)
     told, pace, asked_less = Told(), Pace(), False
     pace.tell = told.notice
-    options = CopyOptions(streams=StreamOptions(jobs=1, range_rows=10))
+    options = CopyOptions(ranges=RangeOptions(jobs=1, range_rows=10))
     with Relay(postgres_address(source_database)) as relay:
 
         async def trouble() -> None:

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.migration.copy.copier import CopyOptions, copy
-from app.migration.copy.stream_copier import StreamOptions
+from app.migration.copy.range_copier import RangeOptions
 from app.migration.retry import Limits
 from app.migration.runs import kept_work as module
 from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.pausing import pause, resume
 from app.migration.runs.status import read_status
 from app.migration.sources.pace import MaxRate, Pace
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from tests.migration.engine import Told, add_clients, execute, row_texts, tables, value
 from tests.migration.paced import counted, paced
@@ -58,7 +58,7 @@ async def test_a_paused_copy_holds_nothing_and_goes_on(
 ) -> None:
     add_clients(source_database, 300)
     told, pace = Told(), Pace(MaxRate(rows=300))
-    options = CopyOptions(streams=StreamOptions(jobs=2, range_rows=20))
+    options = CopyOptions(ranges=RangeOptions(jobs=2, range_rows=20))
     server = pages if kind == "page server" else source_database
 
     async def run() -> object:

@@ -3,12 +3,17 @@
 from typing import Any
 
 import pytest
+from app.migration.tables.selected_tables import select_tables
+from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.load import loader as load
 from app.migration.runs.report import Loaded
+from app.migration.verify.options import VerifyOptions
+from tests.fixtures.sources import Ends
 from tests.migration.engine import REOPEN, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
+from tests.migration.two_ends import sync_from
 from tests.support.page_server import PageServer
 
 # What the source allows and the target does not.
@@ -169,3 +174,26 @@ async def test_dates_in_another_style_are_never_misread(
     with pytest.raises(MigrationError, match="the source's DateStyle is another one"):
         await copy_from(pages, database_url, tables("staff_schedules"))
     assert row_texts(database_url, "staff_schedules") == []
+
+
+@pytest.mark.parametrize("step", ["sync", "verify --fix"])
+@pytest.mark.parametrize("ends", ["connection"], indirect=True)
+@pytest.mark.parametrize("key", ["PRIMARY KEY", ""])
+async def test_too_many_refused_rows_name_the_command_that_stops(ends: Ends, step: str, key: str) -> None:
+    schema = f"CREATE TABLE log (a integer {key}, b text)"
+    ends.make(
+        schema, "INSERT INTO log SELECT n, NULL FROM generate_series(1, 5) n", schema.replace("text", "text NOT NULL")
+    )
+    metadata = MetaData()
+    Table("log", metadata, Column("a", Integer, primary_key=bool(key)), Column("b", Text))
+    chosen = select_tables(metadata)
+    fix = VerifyOptions(fix=True, most_refused=3, pause=0.01)
+    carry_out = {
+        "sync": lambda: sync_from(ends.served, ends.target, chosen, most_refused=3),
+        "verify --fix": lambda: verify_from(ends.served, ends.target, chosen, options=fix),
+    }
+    with pytest.raises(MigrationError, match="refuses more than 3 rows") as stopped:
+        await carry_out[step]()
+    assert (stopped.value.step, stopped.value.table) == (step, "log")
+    assert str(stopped.value.next_step).startswith("botdata preflight, which compares the schemas")
+    assert str(stopped.value.next_step).endswith(f"then: botdata {step}")

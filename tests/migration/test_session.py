@@ -1,5 +1,6 @@
 """The session of a command: the same texts and the same order, whatever a database or a role has set."""
 
+import logging
 import select
 
 import psycopg
@@ -90,6 +91,7 @@ async def test_what_a_database_has_set_changes_nothing(fresh_database: str) -> N
         "array_nulls": "on", "quote_all_identifiers": "off", "standard_conforming_strings": "on",
         "transform_null_equals": "off", "default_transaction_isolation": "read committed",
         "default_transaction_deferrable": "off", "application_name": "botdata test", "lc_monetary": "C",
+        "jit": "off",
     }  # fmt: skip
     name = value(fresh_database, "SELECT current_database()")
     for setting, text in given.items():
@@ -103,6 +105,7 @@ async def test_what_the_driver_says_of_an_error_that_it_ignores_holds_no_row(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The source is lost while the target has refused a row of the same COPY."""
+    caplog.set_level(logging.WARNING, "psycopg")  # which a command sets higher
 
     async def lose_the_source(connection: psycopg.AsyncConnection) -> None:
         async with connection.cursor().copy("COPY clients (id, yclients_id, phone) FROM STDIN") as copy:

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
+from app.migration.copy.range_copier import RangeOptions
 from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange
-from app.migration.copy.stream_copier import StreamOptions
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.streams import SourceStream
 from app.migration.target.target_session import open_target
@@ -39,7 +39,7 @@ from tests.migration.engine import (
 )
 from tests.support.relay import Relay, postgres_address
 
-_SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=10))
+_SMALL = CopyOptions(ranges=RangeOptions(jobs=2, range_rows=10))
 _PROGRAM = """
 import asyncio, sys
 from tests.fixtures.sources import Source

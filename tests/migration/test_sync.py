@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
 from tests.fixtures.sources import Source
 from tests.migration.engine import (

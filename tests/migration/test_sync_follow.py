@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
 from tests.fixtures.sources import Source
 from tests.migration.engine import (

@@ -8,8 +8,8 @@ import pytest
 
 from app.common.keys import Key
 from app.errors import MigrationError
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.source_rows import SourceRows
-from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import open_target

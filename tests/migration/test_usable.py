@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, Uuid
 
 from app.errors import MigrationError
 from app.migration.quarantine.replay import replay
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends, Source

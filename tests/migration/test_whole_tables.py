@@ -11,7 +11,8 @@ from app.errors import MigrationError
 from app.migration.copy.dry_run import dry_run
 from app.migration.quarantine.quarantine_file import export_rows, import_rows
 from app.migration.quarantine.replay import replay
-from app.migration.sync.sync_report import SyncOptions, SyncRound
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncRound
 from app.migration.sync.syncer import Sync
 from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, source_of

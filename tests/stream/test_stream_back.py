@@ -13,7 +13,8 @@ from app.migration.stream import reverse_stream
 from app.migration.stream.followed import FollowOptions
 from app.migration.stream.reverse_stream import ReverseStreamSync
 from app.migration.stream.status import drop_stream, stream_status
-from app.migration.sync.sync_report import SyncOptions, SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
 from app.state import streams
 from tests.cli.command import Command
 from tests.cli.test_json import check_document

@@ -112,14 +112,14 @@ def own_options(*, overwrite: bool, jobs: int) -> list[str]:
 def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: int, jobs: int) -> CopyOptions:
     """What the command line and the settings say of a copy, for the engine."""
     from app.migration.copy.copier import CopyOptions
-    from app.migration.copy.stream_copier import StreamOptions
+    from app.migration.copy.range_copier import RangeOptions
 
     return CopyOptions(
         overwrite=overwrite,
         target_in_use=work.settings.flags.use_repository_pattern,
         most_refused=max_quarantine,
         restart=restart,
-        streams=StreamOptions(jobs=jobs),
+        ranges=RangeOptions(jobs=jobs),
     )
 
 

@@ -187,8 +187,9 @@ async def _look_first(url: str) -> None:
 
     from app.migration.load.table_authority import Permit, read_authority
     from app.migration.target.target_session import connect_target
+    from app.state.tool_schema import OlderSchemaError
 
-    with suppress(psycopg.Error):  # what cannot be reached, or is of an older version, is left to the upgrade
+    with suppress(psycopg.Error, OlderSchemaError):  # is left to the upgrade
         async with await connect_target(url, step="upgrade") as connection:
             Permit("upgrade", "").refuse_moved_out(await read_authority(connection))
 

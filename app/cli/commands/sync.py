@@ -27,7 +27,8 @@ from app.cli.work import Work
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
     from app.migration.stream.followed import FollowOptions
-    from app.migration.sync.sync_report import SyncOptions, SyncReport
+    from app.migration.sync.options import SyncOptions
+    from app.migration.sync.sync_report import SyncReport
 
 _MAX_WAL = 10_240  # MB
 
@@ -78,7 +79,7 @@ def sync(
     Example: botdata sync --with-baileys --until-clean
     """
     from app.cli.reports.sync_report import sync_document, sync_words
-    from app.migration.sync.sync_report import SyncOptions
+    from app.migration.sync.options import SyncOptions
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")

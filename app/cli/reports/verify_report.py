@@ -118,6 +118,8 @@ def _verdict(report: VerifyReport) -> Words:
 def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     """What to do after this verification; where the target's rows are the newer ones, the source is made like them."""
     again = Command("verify")
+    if report.instead is not None:
+        return report.instead
     if report.clean:
         if report.sample is not None:
             return NextStep(again)

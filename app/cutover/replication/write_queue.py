@@ -14,7 +14,7 @@ from app.common.quiet import PATIENCE, Calls
 logger = logging.getLogger("app.data_layer.mirrors")
 
 MOST_KEYS = 200  # of several writes in a batch; each is a lock, and PostgreSQL has room for some thousands
-_ENDING = 1.0  # seconds for those that run at the end
+ENDING = 1.0  # seconds, at the end, for what is cancelled, and to write down what is left
 _LOOK = 0.02  # seconds between looks whether all is brought, at the end
 
 
@@ -114,7 +114,7 @@ class WriteQueue(Generic[W]):
                 await asyncio.sleep(min(rest, _LOOK))
         finally:
             self._at_once = 0
-            await cancel(self._running, _ENDING)
+            await cancel(self._running, ENDING)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         batch = self._running.pop(task)

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.copy.after_copy import compare_where_due, try_again
 from app.migration.copy.completeness import Completeness, complete_table
-from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
+from app.migration.copy.range_copier import RangeCopy, RangeOptions, TableJob
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
@@ -43,7 +43,7 @@ class CopyOptions:
         most_refused: refused rows past which the run stops.
         restart: begin a new run although there is an unfinished one.
         types_unseen: the source's types are not known, so that the rows are compared with the source afterwards.
-        streams: how a source over a database connection is read.
+        ranges: how a source over a database connection is read.
     """
 
     overwrite: bool = False
@@ -51,7 +51,7 @@ class CopyOptions:
     most_refused: int = 1000
     restart: bool = False
     types_unseen: bool = False
-    streams: StreamOptions = field(default_factory=StreamOptions)
+    ranges: RangeOptions = field(default_factory=RangeOptions)
 
     @property
     def permit(self) -> Permit:
@@ -112,7 +112,7 @@ async def copy_into(
     ):
         start = _Start(connection, source, run, progress, options)
         if isinstance(source, PostgresSource):
-            copied, snapshots = await start.copy_streams(source, target_url, described)
+            copied, snapshots = await start.copy_ranges(source, target_url, described)
         else:
             async with open_target(target_url, step="copy") as beside:
                 copied, snapshots = await start.copy_pages(described, beside), 1
@@ -181,20 +181,20 @@ class _Start:
                 copied.append(await self._copy_table(table, beside))
         return copied
 
-    async def copy_streams(
+    async def copy_ranges(
         self, source: PostgresSource, target_url: str, tables: list[CopyTable]
     ) -> tuple[list[TableCopied], int]:
         """Several ranges at a time, all of one moment; gives too how many snapshots the run has read by now.
 
         A pause ends the snapshot, which would keep the source from cleaning up, and takes another one afterwards.
         """
-        streams = StreamCopy(
+        copying = RangeCopy(
             source,
             self.connection,
             target_url,
             self.run,
             self.progress,
-            self.options.streams,
+            self.options.ranges,
             self.options.most_refused,
             self.options.permit,
         )
@@ -204,19 +204,19 @@ class _Start:
                 await source.pace.ready()
                 async with source.snapshot() as snapshot:
                     snapshots = await runs.add_snapshot(self.connection, self.run, snapshot)
-                    for job in await streams.load(tables[len(copied) :], snapshot):
+                    for job in await copying.load(tables[len(copied) :], snapshot):
                         if job.open or source.pace.is_paused:
                             break
-                        copied.append(await self._complete(streams, job, one_snapshot=snapshots == 1))
+                        copied.append(await self._complete(copying, job, one_snapshot=snapshots == 1))
                 if len(copied) == len(tables):
                     return copied, snapshots
 
-    async def _complete(self, streams: StreamCopy, job: TableJob, *, one_snapshot: bool) -> TableCopied:
+    async def _complete(self, copying: RangeCopy, job: TableJob, *, one_snapshot: bool) -> TableCopied:
         began = monotonic()
         with explained("copy", setting=self.source.setting, table=job.table.name, pending="to count its rows"):
             if not job.done_before:
                 await analyze(self.connection, job.table)
-            whole = await streams.complete(job, one_snapshot=one_snapshot)
+            whole = await copying.complete(job, one_snapshot=one_snapshot)
             return await self._finish(job.table, whole, job.done_before, job.seconds + monotonic() - began)
 
     async def _copy_table(self, table: CopyTable, beside: AsyncConnection) -> TableCopied:
@@ -236,6 +236,7 @@ class _Start:
             self.connection,
             table,
             self.run,
+            step="copy",
             most_refused=options.most_refused,
             permit=options.permit,
             was_empty=checkpoint.was_empty,

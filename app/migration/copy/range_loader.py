@@ -124,13 +124,16 @@ class RangeLoader:
                     self._target,
                     table,
                     self._run,
+                    step="copy",
                     most_refused=self._most_refused,
                     staging=_STAGING,
                     low=1,
                     high=rows,
                 )
             else:
-                done = await replace_rows(self._target, table, self._run, _STAGING, most_refused=self._most_refused)
+                done = await replace_rows(
+                    self._target, table, self._run, _STAGING, step="copy", most_refused=self._most_refused
+                )
                 loaded = done.loaded
             await self._record(table, key_range, loaded)
         return loaded

@@ -34,6 +34,7 @@ from app.stores.postgres.cursors import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
+_WITH_OPTION = ("copy", "sync")  # commands that take --max-quarantine
 
 
 class PageLoader:
@@ -42,6 +43,7 @@ class PageLoader:
     Args:
         connection: to the target, in autocommit.
         run: the run's id in `botdata.runs`.
+        step: the command that loads, for its errors.
         most_refused: refused rows in the run past which the mistake is elsewhere.
         permit: asked before each commit whether the table may be written still; None: the caller asks.
         was_empty: nothing was there when the run came to the table, so that its rows are expected to be new.
@@ -53,6 +55,7 @@ class PageLoader:
         table: CopyTable,
         run: int,
         *,
+        step: str,
         most_refused: int,
         permit: Permit | None = None,
         was_empty: bool = False,
@@ -60,6 +63,7 @@ class PageLoader:
         self._connection = connection
         self._table = table
         self._run = run
+        self._step = step
         self._most_refused = most_refused
         self._permit = permit
         self._insert = rendered(statements.insert_page(table)) if was_empty else None
@@ -149,6 +153,7 @@ class PageLoader:
             self._connection,
             self._table,
             self._run,
+            step=self._step,
             most_refused=self._most_refused,
             staging=staging,
             low=1,
@@ -164,6 +169,7 @@ async def load_staged(
     table: CopyTable,
     run: int,
     *,
+    step: str,
     most_refused: int,
     staging: str = "staging",
     low: int,
@@ -175,6 +181,7 @@ async def load_staged(
     Runs in the caller's transaction, which has made its constraints immediate and records the transactions.
 
     Args:
+        step: the command that loads, for its errors.
         staging: a temporary table with an index on `number_column(table)`, the rows' numbers, and with the table's
             columns, as text or of the source's types.
         low, high: the first and the last number to load.
@@ -193,7 +200,7 @@ async def load_staged(
     if faults:
         loaded.refused = await _set_aside(connection, table, run, staging, faults)
         if max(await quarantine.count_rows(connection, run), len(faults)) > most_refused:
-            raise _too_many(table, faults[-1], most_refused)
+            raise _too_many(table, faults[-1], most_refused, step)
     return loaded
 
 
@@ -236,15 +243,14 @@ async def _set_aside(
     return list(refusals_of(table, rows))
 
 
-def _too_many(table: CopyTable, last: Fault, most_refused: int) -> MigrationError:
+def _too_many(table: CopyTable, last: Fault, most_refused: int, step: str) -> MigrationError:
     place = f" ({last.place})" if last.place else ""
+    more = ", or a higher --max-quarantine" if step in _WITH_OPTION else ""
     return MigrationError(
         f"the target refuses more than {most_refused} rows, the last one with SQLSTATE {last.sqlstate}{place}: "
         "the mistake is likely not in the rows",
-        step="copy",
+        step=step,
         table=table.name,
-        pending=f"the rest of {table.name}, from the last checkpoint on",
-        next_step=NextStep(
-            Command("preflight"), ", which compares the schemas, or a higher --max-quarantine; then: ", Command("copy")
-        ),
+        pending=f"the rest of {table.name}" + (", from the last checkpoint on" if step == "copy" else ""),
+        next_step=NextStep(Command("preflight"), f", which compares the schemas{more}; then: ", Command(step)),
     )

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from psycopg import AsyncConnection
 
 from app.common.schemas import schemas_of
@@ -20,7 +21,7 @@ from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.state.cutover.stage import read_stage_row, where_it_lives
 from app.state.cutover.table_authority import read_tables_and_processes
-from app.state.tool_schema import may_read
+from app.state.tool_schema import OlderSchemaError, may_read
 
 
 class TableMovedError(MigrationError):
@@ -72,10 +73,16 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
 
     Args:
         share: no move ends until the transaction does.
+
+    Raises:
+        OlderSchemaError: the tool's tables are not as this version reads them.
     """
     if not await may_read(connection, "table_authority"):
         return Authority()
-    row = await read_stage_row(connection, lock="FOR SHARE" if share else "")
+    try:
+        row = await read_stage_row(connection, lock="FOR SHARE" if share else "")
+    except psycopg.errors.UndefinedColumn:
+        raise OlderSchemaError from None
     gone = (row.moved_out, where_it_lives(schemas_of(connection))) if row.moved_out else None
     postgres, changed_at, names, stages = await read_tables_and_processes(connection)
     return Authority(

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
+from app.errors import BotdataError, MigrationError, SettingsError, StoreError, error_for_sqlstate
 from app.migration.preflight import duplicates
 from app.migration.preflight.app_role import examine_app_role
 from app.migration.preflight.findings import (
@@ -21,6 +21,7 @@ from app.migration.preflight.findings import (
     TableSeen,
     finding,
 )
+from app.migration.preflight.following import next_at
 from app.migration.preflight.parents import (
     LeadingOut,
     keys_leading_out,
@@ -44,7 +45,7 @@ from app.migration.tables.rights import SERVICE_ROLE
 from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
-from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.database_url import shown_url, source_label
 from app.stores.supabase.client import SupabaseRest
 
 FIRST_THE_ERRORS = NextStep("put the errors right, then: ", Command("preflight"))
@@ -72,6 +73,7 @@ class _Look:
     target_rows: dict[str, int] = field(default_factory=dict)
     leading_out: list[LeadingOut] = field(default_factory=list)
     app_role: AppRole | None = None
+    following: NextStep = field(default_factory=lambda: NextStep(Command("copy")))
     partitions: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -95,6 +97,9 @@ class _Look:
                 self.target_version = server.version
                 if self.state.usable:
                     await self._count_target(connection)
+                    with suppress(SettingsError):  # an address that is none is found at the source
+                        label = source_label(self.of_source if isinstance(self.of_source, str) else self.of_source.url)
+                        self.following = await next_at(connection, label, self.tables)
                     self.leading_out = await keys_leading_out(connection, self.tables, self.catalog)
                     self.findings += keys_of_models_alone(self.tables, self.catalog)
                 if app_role is not None:
@@ -283,19 +288,19 @@ async def run_preflight(
         ),
         differences=tuple(look.state.differences),
         app_role=look.app_role,
-        next_step=_next(found, look.state),
+        next_step=_next(found, look.state, look.following),
         seconds=monotonic() - began,
     )
 
 
-def _next(found: tuple[Finding, ...], state: TargetState) -> NextStep:
+def _next(found: tuple[Finding, ...], state: TargetState, following: NextStep) -> NextStep:
     """The command that the state of the target asks for, unless there is other trouble to be put right first."""
     errors = {one.code for one in found if one.severity == "error"}
     if errors - {one.code for one in state.findings}:
         return FIRST_THE_ERRORS
     if state.next_step is not None:
         return state.next_step
-    return FIRST_THE_ERRORS if errors else NextStep(Command("copy"))
+    return FIRST_THE_ERRORS if errors else following
 
 
 def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Table, tuple[str, ...]]]:

@@ -7,6 +7,7 @@ from app.common.keys import Key
 from app.migration.sources.moved_tables import NotMoved
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import BrokenForeignKey, LeftOut, Unusable
+from app.next_step import NextStep
 from app.privacy import mask_phones
 
 
@@ -222,6 +223,7 @@ class VerifyReport:
         fix: whether rows that differed were copied again.
         managed: a command had moved the cutover's stage as it began.
         newer: tables of which the target holds the newer rows, or may, as it began.
+        instead: what to do where the salon has moved to another server; None: it lives here.
         not_usable: materialized views that are made of the tables, and were never filled or are stale.
         views: materialized views that are made of the tables and hold rows.
         not_moved: tables that cannot be compared with this source.
@@ -236,6 +238,7 @@ class VerifyReport:
     fix: bool = False
     managed: bool = False
     newer: frozenset[str] = frozenset()
+    instead: NextStep | None = None
     not_usable: tuple[Unusable, ...] = ()
     views: tuple[ViewCompared, ...] = ()
     not_moved: tuple[NotMoved, ...] = ()

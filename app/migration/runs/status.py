@@ -15,7 +15,7 @@ from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.runs.inventory import KeptInventory, last_inventory
 from app.state.streams import Stream, read_streams
-from app.state.tool_schema import newest_version, version
+from app.state.tool_schema import OlderSchemaError, newest_version, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +172,14 @@ async def _is_installed(connection: AsyncConnection, step: str) -> bool:
     there, newest = await version(connection), newest_version()
     if not there:
         return False
-    if there != newest:
-        made_by = "an older" if there < newest else "a newer"
+    if there < newest:
+        raise OlderSchemaError(step, pending="nothing is changed by it")
+    if there > newest:
         raise MigrationError(
-            f"the tool's schema in the target was made by {made_by} botdata",
+            "the tool's schema in the target was made by a newer botdata",
             step=step,
             pending="nothing is changed by it",
-            next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema; then: ", Command(step))
-            if made_by == "an older"
-            else NextStep(INSTALL_NEWER),
+            next_step=NextStep(INSTALL_NEWER),
         )
     return True
 

@@ -22,7 +22,7 @@ from app.migration.keys.keyed_rows import page_of_keys
 from app.migration.load.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.load.table_authority import Authority, read_authority
 from app.migration.stream.source.slot import StreamSlot, lsn_text
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.state import streams
 from app.state.runs.synced_tables import LookBegun, begin_look, end_look

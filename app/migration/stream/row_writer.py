@@ -22,7 +22,8 @@ from app.migration.stream.source.messages import Begin, Commit, Unchanged
 from app.migration.stream.source.slot import StreamSlot, lsn_text
 from app.migration.sync import old_images
 from app.migration.sync.direction import StillRefusedError
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS
@@ -192,14 +193,9 @@ class RowWriter:
     async def _load(self, table: CopyTable, page: Page) -> Loaded:
         if table.name not in self._loaders:
             self._loaders[table.name] = PageLoader(
-                self._connection, table, self._run, most_refused=self._options.most_refused
+                self._connection, table, self._run, step="sync", most_refused=self._options.most_refused
             )
-        try:
-            return await self._loaders[table.name].load(page, checkpoint=False)
-        except MigrationError as error:  # too many refused
-            error.step = "sync"
-            error.next_step = _COMPARE
-            raise
+        return await self._loaders[table.name].load(page, checkpoint=False)
 
     async def _refused_now(self, table: CopyTable) -> dict[Key, str]:
         """The keys that were refused in this transaction."""
@@ -217,8 +213,5 @@ class RowWriter:
             table=table.name,
             done="all transactions before this batch",
             pending="this batch, and what comes after it",
-            next_step=_COMPARE,
+            next_step=NextStep(Command("preflight"), ", which compares the schemas; then: ", Command("sync")),
         )
-
-
-_COMPARE = NextStep("compare the two schemas (", Command("preflight"), "), then: ", Command("sync"))

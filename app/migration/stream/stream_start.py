@@ -20,7 +20,8 @@ from app.migration.stream.source.gaps import close_gap, refuse_missing
 from app.migration.stream.source.publication import Publication, fingerprints
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.sync.direction import Direction
-from app.migration.sync.sync_report import SyncOptions, SyncRound, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained

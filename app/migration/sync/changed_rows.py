@@ -15,7 +15,7 @@ from app.migration.load import statements
 from app.migration.load.statements import key_array, listed, same_key, same_source_key, text_differs
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.migration.verify.hash_comparison import record_equal_rows

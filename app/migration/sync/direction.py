@@ -14,7 +14,8 @@ from app.migration.keys import keyed_rows
 from app.migration.keys.key_listing import count_keys, select_keys
 from app.migration.sources.source import Progress, Source
 from app.migration.sync.changed_rows import WalkedKeys
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target import interference
 from app.migration.target.target_session import explained

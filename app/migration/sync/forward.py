@@ -9,7 +9,6 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
-from app.errors import MigrationError
 from app.migration.keys import keyed_rows
 from app.migration.keys.key_listing import count_target, require_whole, source_keys
 from app.migration.load import statements
@@ -31,7 +30,8 @@ from app.migration.sync.direction import (
     gone_from_source,
     rows_kept,
 )
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced
@@ -39,7 +39,6 @@ from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
 from app.migration.verify.rows_beside import counts_of, find_writers, rows_beside
-from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 
@@ -85,7 +84,7 @@ class ForwardSync(Direction[_Look]):
         if self._options.dry_run:
             return
         for look in looks:
-            with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+            with self._explained(look.table, f"sequences, and rows of {look.table.name} that were refused"):
                 await self._finish_table(look, done[look.table.name])
         if self._writers:
             await self._look_beside([look.table for look in looks], done)
@@ -191,7 +190,7 @@ class ForwardSync(Direction[_Look]):
         )
 
     def _loader(self, table: CopyTable) -> PageLoader:
-        return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)
+        return PageLoader(self._connection, table, self._run, step="sync", most_refused=self._options.most_refused)
 
     async def _load_next(
         self, table: CopyTable, loader: PageLoader, pages: AsyncIterator[Page], done: TableSynced
@@ -223,12 +222,7 @@ class ForwardSync(Direction[_Look]):
             return
         async with self._connection.transaction():
             images = await old_images.keep_later(self._connection, self._run, table, page.body)
-            try:
-                loaded = await loader.load(page, checkpoint=False)
-            except MigrationError as error:  # too many refused
-                error.step = "sync"
-                error.next_step = NextStep("compare the two schemas, then: ", Command("sync"))
-                raise
+            loaded = await loader.load(page, checkpoint=False)
             await self._settle(table, page, images, done)
         await self._explain(table, loaded.inserted + loaded.updated)
         done.inserted += loaded.inserted

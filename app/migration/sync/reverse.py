@@ -16,9 +16,10 @@ from app.migration.sources.source import Page, Progress, Source
 from app.migration.sync import changed_rows, old_images
 from app.migration.sync.changed_rows import KeptKeys, WalkedKeys
 from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.source_rows import Refused, SourceRows
 from app.migration.sync.source_writers import PostgresWriter, SourceWriter
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import has_cascades
 from app.migration.target.sequences import sequence_statements

@@ -17,8 +17,9 @@ from app.migration.load.table_authority import Authority
 from app.migration.retry import patiently
 from app.migration.sources.source import Page, Progress, Source, key_of, records_of
 from app.migration.sync import changed_rows, old_images
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.source_writers import ALWAYS_GENERATED, JSON_NULL, SourceWriter
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import CONFLICTS, ROW_FAULTS
 from app.migration.verify.row_comparison import UnequalRow, compare_page

@@ -13,7 +13,7 @@ from app.migration.retry import REPEATABLE
 from app.migration.sources.moved_tables import known_count
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Progress, Source
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table, without_made_by_source

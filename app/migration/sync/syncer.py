@@ -22,9 +22,10 @@ from app.migration.sources.source import Progress, Source
 from app.migration.sync import sync_run
 from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
 from app.migration.sync.source_writers import RestWriter, SourceWriter, open_postgres_writer
-from app.migration.sync.sync_report import SyncOptions, SyncReport, SyncRound, TableSynced
+from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync.whole_tables import refuse_way_back
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source

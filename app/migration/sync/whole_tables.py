@@ -11,7 +11,8 @@ from app.errors import MigrationError
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sync.direction import refuse_many_deletions
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
@@ -84,21 +85,15 @@ class WholeTables:
             refuse_many_deletions({table.name: gone}, self._options, side="the target", other="the source")
 
         options = self._options
-        try:
-            brought = await bring_whole(
-                self._connection,
-                self._source,
-                table,
-                self._run,
-                options.permit,
-                most_refused=options.most_refused,
-                check=check,
-            )
-        except MigrationError as error:
-            if error.step == "copy":  # too many are refused
-                error.step = "sync"
-                error.next_step = NextStep("compare the two schemas, then: ", Command("sync"))
-            raise
+        brought = await bring_whole(
+            self._connection,
+            self._source,
+            table,
+            self._run,
+            options.permit,
+            most_refused=options.most_refused,
+            check=check,
+        )
         done = _counts(table, brought.before)
         done.inserted, done.updated = brought.loaded.inserted, brought.loaded.updated
         done.deleted = brought.before.extra - brought.loaded.updated

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.errors import MigrationError
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, this_moment
 from app.migration.load.table_authority import Permit
 from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable
-from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 
 
@@ -38,7 +36,7 @@ class Fixer:
         self._source = source
         self._table = table
         self._run = run
-        self._loader = PageLoader(connection, table, run, most_refused=most_refused)
+        self._loader = PageLoader(connection, table, run, step=permit.step, most_refused=most_refused)
         self._reading = UnlockedReading(
             connection,
             permit,
@@ -56,11 +54,4 @@ class Fixer:
         await quarantine.leave_to_run(self._connection, self._run, self._table.name, keys)
 
     async def _load(self, page: Page) -> None:
-        try:
-            await self._loader.load(page, checkpoint=False)
-        except MigrationError as error:  # too many are refused
-            error.step = "verify --fix"
-            error.done = "rows that were copied again so far"
-            error.pending = f"the rest of {self._table.name} and the tables after it"
-            error.next_step = NextStep(Command("quarantine list"))
-            raise
+        await self._loader.load(page, checkpoint=False)

@@ -96,6 +96,7 @@ async def verify_on(
         sample=options.sample,
         fix=options.fix,
         managed=authority.managed,
+        instead=authority.moved_out[1] if authority.moved_out is not None else None,
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
         views=views,

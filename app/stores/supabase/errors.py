@@ -13,6 +13,7 @@ from app.errors import (
     AccessDeniedError,
     AddressTooLongError,
     LongAddressLostError,
+    NotReachedError,
     OutcomeUnknownError,
     RejectedError,
     SchemaMismatchError,
@@ -50,7 +51,7 @@ def translated_transport_errors(*, writing: bool) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise UnavailableError("Supabase cannot be reached") from error
+        raise NotReachedError("Supabase cannot be reached") from error
     except httpx.TimeoutException as error:
         if writing:
             raise OutcomeUnknownError("Supabase did not answer a write in time") from error

@@ -18,7 +18,7 @@ from app.migration.migrate import migrate
 from app.migration.preflight.findings import Finding
 from app.migration.runs.report import CopyReport, Refusal
 from app.migration.sources.source import Progress, Source
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
@@ -28,7 +28,7 @@ from app.rehearsal.steps import FAILED, RehearsedStep, Steps
 from app.schema.revisions import Upgrade
 from app.settings import Settings
 
-_OF_MOVE = ("copy", "migrate", "sync", "upgrade", "verify")
+_OF_MOVE = ("copy", "migrate", "preflight", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
 _COMPARISONS = 5  # of each method in use: the example processes work for seconds, not for days
 

@@ -16,6 +16,7 @@ from app.common.keys import Key
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left, Overflow
 from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.note import Note
+from app.cutover.replication.write_queue import ENDING
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
 from app.settings import Settings
 from app.state.cutover.journal import Ids
@@ -217,7 +218,7 @@ class Notes:
     async def close(self) -> None:
         """Give the spool file up, with what it holds."""
         files = [partial(self._give_up, file) for file in (self._overflow.give_up, self._spool.close)]
-        await end_all(lambda: self._beside.wait(self._note_timeout), *files)
+        await end_all(lambda: self._beside.wait(self._note_timeout), lambda: self._beside.end(ENDING), *files)
 
     async def _give_up(self, file: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with suppress(OSError):

@@ -17,6 +17,7 @@ from app.cutover.replication.to_postgres.applier import PostgresApplier
 from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.mirrors import Mirrors
 from app.cutover.replication.to_postgres.note import Note
+from app.cutover.replication.write_queue import ENDING
 from app.cutover.stages import Stage
 from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
 from app.models import Base
@@ -130,6 +131,7 @@ class JournalWriter(AuthorityWriter):
             *background,
             lambda: self._beside.wait(self._settings.close_timeout),
             lambda: self._mirrors.finish(deadline - time.monotonic()),
+            lambda: self._beside.end(ENDING),  # after the mirrors, which are brought meanwhile
             self._tell_what_is_left,
             self._notes.close,
         )

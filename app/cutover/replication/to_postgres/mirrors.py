@@ -13,7 +13,7 @@ from app.common.quiet import Calls
 from app.cutover.replication.to_postgres.applier import AuthorityUnreadError, PostgresApplier
 from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.note import Note
-from app.cutover.replication.write_queue import WriteQueue
+from app.cutover.replication.write_queue import ENDING, WriteQueue
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
 from app.settings import Settings
 
@@ -21,7 +21,6 @@ logger = logging.getLogger("app.data_layer.mirrors")
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_ENDING = 1.0  # seconds to write down, at the end, what is left
 
 
 class Mirrors:
@@ -69,7 +68,7 @@ class Mirrors:
         await self._queue.finish(seconds)
         if not self._breaker.is_open:
             with suppress(StoreError):  # they stay as they are: a sync takes longer to know what to make of them
-                await within(_ENDING, self._leave_pending())
+                await within(ENDING, self._leave_pending())
 
     async def _leave_pending(self) -> None:
         for note in self._queue.pending:

@@ -87,16 +87,31 @@ class SupabaseApplier:
                 raise RejectedError(f"{name}.{wrong[0]} holds JSON null, which cannot be sent to Supabase")
 
     async def _put_over(self, name: str, rows: Mapping[Key, Record], columns: Sequence[str]) -> None:
-        """Upsert by primary key; where the natural key has another id at Supabase, that row makes place."""
+        """Upsert by primary key; where the natural key has another id at Supabase, that row gets ours first."""
         try:
             await self._put(name, list(rows.values()), columns)
         except ConflictError:
             stored = await self._stored(name, list(rows))
-            others = [row["id"] for key, found in stored.items() for row in found if row["id"] != rows[key]["id"]]
+            pairs = [(row["id"], rows[key]["id"]) for key, found in stored.items() for row in found]
+            others = [(str(theirs), str(ours)) for theirs, ours in pairs if theirs != ours]
             if not others:
                 raise
-            await self._delete_where(name, "id", [str(other) for other in others], {})
+            for theirs, ours in others:
+                await self._change_id(name, theirs, ours)
             await self._put(name, list(rows.values()), columns)
+
+    async def _change_id(self, name: str, theirs: str, ours: str) -> None:
+        """Give a row our id: to delete it instead would delete, by ON DELETE CASCADE, rows of others that refer to it.
+
+        Where a row has our id already, and is about to be written over, the other one makes place all the same.
+        """
+        from postgrest import ReturnMethod
+
+        builder = where(self._rest.table(name).update({}, returning=ReturnMethod.minimal), "id", "eq", theirs)
+        try:
+            await self._rest.respond(builder, writing=True, content=f'{{"id":{encode(ours)}}}'.encode())
+        except ConflictError:
+            await self._delete_where(name, "id", [theirs], {})
 
     async def _put(self, name: str, rows: Sequence[Record], columns: Sequence[str]) -> None:
         from postgrest import ReturnMethod  # heavy: only where it is used

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import psycopg
+
 from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.errors import MigrationError
@@ -12,6 +14,7 @@ from app.privacy import mask_phones
 from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
 from app.state.cutover.stage import can_read_stage, read_stage_row
 from app.state.fetching import Connection
+from app.state.tool_schema import OlderSchemaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,10 @@ async def read_state(
             pending="all of it; nothing was sent",
             next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema"),
         )
-    row = await read_stage_row(connection)
+    try:
+        row = await read_stage_row(connection)
+    except psycopg.errors.UndefinedColumn:
+        raise OlderSchemaError(step, pending="all of it; nothing was sent") from None
     tables = await waiting_tables(connection, last)
     failed = [
         replace(entry, key=masked(entry.table, entry.key)) for entry in await failed_entries(connection, last, most)

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from sqlalchemy import Table
 
-from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError, StoreError
+from app.common.background import BackgroundTasks
+from app.errors import AccessDeniedError, CountTimeoutError, NotReachedError, SchemaMismatchError, StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.preflight.schemas.type_passages import catalog_name
@@ -54,11 +55,13 @@ async def see_rest(
         async with limit:
             return await TableLooker(rest, table, patiently, seen).look(definitions.get(name_of(table)))
 
-    for there in await asyncio.gather(*map(look, tables), return_exceptions=True):
-        if isinstance(there, BaseException):
-            raise there
-        if there is not None:
-            seen.tables[there.name] = there
+    looks = BackgroundTasks()
+    try:
+        for there in await asyncio.gather(*(looks.start(look(table)) for table in tables)):
+            if there is not None:
+                seen.tables[there.name] = there
+    finally:  # where one has failed, the others would try again as often, and fail too
+        await looks.end()
     order = [name_of(table) for table in tables]
     seen.findings.sort(key=lambda one: order.index(one.table or order[0]))
     if definitions:
@@ -79,6 +82,8 @@ async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patientl
     """The OpenAPI definitions of a schema by table; empty where the server gives none."""
     try:
         return await patiently(lambda: rest.described_tables(schema))
+    except NotReachedError:
+        raise
     except StoreError:
         return {}
 

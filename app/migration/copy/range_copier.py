@@ -30,8 +30,8 @@ from app.state.runs import checkpoints, ranges
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOptions:
-    """How to stream.
+class RangeOptions:
+    """How ranges are copied.
 
     Attributes:
         jobs: ranges at a time, each over two connections of its own. Two keep both servers at work: one range is being
@@ -67,7 +67,7 @@ class TableJob:
         return self.route.table
 
 
-class StreamCopy:
+class RangeCopy:
     """One start of a copy over connections, inside one snapshot of the source.
 
     Args:
@@ -81,7 +81,7 @@ class StreamCopy:
         target_url: str,
         run: int,
         progress: Progress,
-        options: StreamOptions,
+        options: RangeOptions,
         most_refused: int,
         permit: Permit,
     ) -> None:
@@ -124,7 +124,7 @@ class StreamCopy:
         if not job.table.key:
             return await complete_whole(self._connection, self._source, job.table)
         loader = PageLoader(
-            self._connection, job.table, self._run, most_refused=self._most_refused, permit=self._permit
+            self._connection, job.table, self._run, step="copy", most_refused=self._most_refused, permit=self._permit
         )
         return await complete_table(self._connection, self._source, job.table, loader)
 
