@@ -85,6 +85,26 @@ async def test_texts_that_a_collation_takes_for_equal_are_different(
             execute(source, "UPDATE t SET v = 'a' WHERE id = 1")
 
 
+async def test_keys_that_a_collation_takes_for_equal_are_different(
+    debian_server: EmbeddedPostgres, make_database: MakeDatabase
+) -> None:
+    chosen = _one(Column("id", Text, primary_key=True), Column("v", Text))
+    source, target = make_database(debian_server), make_database(debian_server)
+    for url in (source, target):
+        execute(url, _EITHER_CASE.replace("id integer", "id text COLLATE either_case"))
+    execute(source, "INSERT INTO t VALUES ('a', 'one'), ('b', 'two')")
+    with PageServer(source) as pages:
+        for served in (pages, Source(source, "", source, is_lite=False)):
+            await copy_from(served, target, chosen, options=CopyOptions(overwrite=True))
+            execute(source, "UPDATE t SET id = 'A' WHERE id = 'a'")
+            assert not (await verify_from(served, target, chosen)).clean
+            synced = await sync_from(served, target, chosen)
+            assert (synced.complete, row_texts(target, "t")) == (True, ["(A,one)", "(b,two)"])
+            execute(target, "UPDATE t SET id = 'a' WHERE id = 'A'")
+            back = await sync_from(served, target, chosen, reverse=True, target_in_use=True)
+            assert (back.complete, row_texts(source, "t")) == (True, ["(a,one)", "(b,two)"])
+
+
 _RULED = _one(Column("id", Integer, primary_key=True), Column("v", Text))
 _RULES = {
     "update": "CREATE RULE r AS ON UPDATE TO t DO ALSO INSERT INTO seen VALUES (new.id)",

@@ -1,6 +1,6 @@
 """`sync --reverse` where the source changes rows by itself, as foreign keys that cascade and triggers do."""
 
-from sqlalchemy import Column, Integer, MetaData, Table, Text
+from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text
 
 from app.migration.sync.sync_report import SyncReport
 from app.migration.tables.metadata import select_tables
@@ -12,6 +12,7 @@ METADATA = MetaData()
 for _name, _columns in {"users": ("email",), "posts": ("author",), "categories": ("parent", "name")}.items():
     _typed = [Column(one, Integer if one in {"author", "parent"} else Text) for one in _columns]
     Table(_name, METADATA, Column("id", Integer, primary_key=True), *_typed)
+Table("prices", METADATA, Column("price", Numeric, primary_key=True), Column("note", Text))
 Table("audit", METADATA, Column("id", Integer, primary_key=True, autoincrement=True), Column("told", Text))
 
 USERS = "CREATE TABLE users (id integer PRIMARY KEY, email text UNIQUE); "
@@ -90,3 +91,20 @@ async def test_what_a_trigger_of_the_source_writes_is_put_right(make_source: Mak
     assert (await _back(source, fresh_database, *names)).complete
     assert query(source.database_url, "SELECT count(*) FROM audit") == [(0,)]
     assert (await verify_from(source, fresh_database, select_tables(METADATA, names=names))).clean
+
+
+async def test_a_key_with_another_text_takes_no_rows_with_it(make_source: MakeSource, fresh_database: str) -> None:
+    """The row of the source is there under the key of before; bills are not among the tables."""
+    schema = (
+        "CREATE TABLE prices (price numeric PRIMARY KEY, note text); "
+        "CREATE TABLE bills (price numeric REFERENCES prices ON DELETE CASCADE)"
+    )
+    source = make_source(f"{schema}; INSERT INTO prices VALUES (1.0, 'one'); INSERT INTO bills VALUES (1.0)")
+    execute(fresh_database, schema)
+    assert (await copy_from(source, fresh_database, select_tables(METADATA, names=["prices"]))).complete
+    execute(fresh_database, "UPDATE prices SET price = 1.00, note = 'two'")
+    report = await _back(source, fresh_database, "prices")
+    assert query(source.database_url, "SELECT price::text, note FROM prices")[0][1] == "two"
+    assert query(source.database_url, "SELECT count(*) FROM bills") == [(1,)]
+    same = query(source.database_url, "SELECT price::text FROM prices") == [("1.00",)]
+    assert report.complete == same

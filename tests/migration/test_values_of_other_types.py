@@ -6,9 +6,11 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.types import NullType
 
+from app.errors import MigrationError
 from app.migration.tables.metadata import select_tables
-from tests.fixtures.sources import MakeSource
-from tests.migration.engine import copy_from, execute, verify_from
+from tests.fixtures.sources import Ends, MakeSource
+from tests.migration.engine import copy_from, execute, row_texts, value, verify_from
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 Table("held", METADATA, Column("id", Integer, primary_key=True), Column("v", NullType()))
@@ -124,3 +126,27 @@ async def test_a_copy_of_types_of_the_same_parts_is_complete(make_source: MakeSo
     execute(fresh_database, script)
     report = await copy_from(source, fresh_database, CHOSEN)
     assert (report.complete, report.tables[0].differ) == (True, 0)
+
+
+async def test_a_domain_over_json_goes_back_as_the_value_that_it_is(ends: Ends) -> None:
+    ends.make("CREATE DOMAIN kind AS jsonb; CREATE TABLE held (id integer PRIMARY KEY, v kind)", "")
+    assert (await copy_from(ends.served, ends.target, CHOSEN)).complete
+    execute(ends.target, "INSERT INTO held VALUES (1, '{\"a\": 2}'), (2, '\"text\"'), (3, NULL)")
+    assert (
+        await sync_from(ends.served, ends.target, CHOSEN, reverse=True, target_in_use=True, overwrite=True)
+    ).complete
+    assert row_texts(ends.source, "held") == row_texts(ends.target, "held")
+
+
+async def test_a_key_without_overlaps_is_named_before_anything_is_written(ends: Ends) -> None:
+    if int(value(ends.target, "SHOW server_version_num")) < 180000:
+        pytest.skip("WITHOUT OVERLAPS came with PostgreSQL 18")
+    temporal = "CREATE TABLE held (id int4range, v daterange, PRIMARY KEY (id, v WITHOUT OVERLAPS))"
+    metadata = MetaData()
+    Table("held", metadata, Column("id", NullType(), primary_key=True), Column("v", NullType(), primary_key=True))
+    ends.make(temporal, "INSERT INTO held VALUES ('[1,2)', '[2024-01-01,2024-02-01)')")
+    with pytest.raises(MigrationError, match="no unique index is on the key") as raised:
+        await copy_from(ends.served, ends.target, select_tables(metadata))
+    execute(ends.target, str(raised.value.next_step).partition(";")[0])
+    assert (await copy_from(ends.served, ends.target, select_tables(metadata))).complete
+    assert (await sync_from(ends.served, ends.target, select_tables(metadata))).complete

@@ -81,10 +81,13 @@ def same_key(table: CopyTable) -> sql.Composed:
 
 
 def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn], bool]) -> sql.Composed:
-    """The same for any text, also one that is no value of the column's type; `typed` columns are compared as such."""
+    """The same for any text, also one that is no value of the column's type; `typed` columns are compared as such.
+
+    To a collation of the column's own, unlike texts may be equal.
+    """
 
     def same(column: CopyColumn) -> sql.Composed:
-        cast = sql.SQL("" if typed(column) else "::text")
+        cast = sql.SQL("" if typed(column) else '::text COLLATE "C"')
         return sql.SQL("t.{name}{cast} = {other}.{name}").format(
             name=sql.Identifier(column.name), cast=cast, other=sql.Identifier(other)
         )

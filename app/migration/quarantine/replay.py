@@ -227,7 +227,7 @@ async def replay_batch(
 async def _leave_later(connection: AsyncConnection, table: CopyTable, run: int, staging: sql.Identifier) -> set[int]:
     """Take out the rows that the target holds in a later version; returns their numbers."""
     same = sql.SQL(" AND ").join(
-        sql.SQL("t.{0}::text = s.{0}").format(sql.Identifier(column.name)) for column in table.key
+        sql.SQL('t.{0}::text COLLATE "C" = s.{0}').format(sql.Identifier(column.name)) for column in table.key
     )
     number = sql.Identifier(number_column(table))
     return await writes.take_later_rows(

@@ -18,7 +18,13 @@ from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
 from app.migration.stream.moments import Moments, StreamLooks
 from app.migration.stream.source.messages import Message
-from app.migration.stream.source.publication import Publication, changed_tables, fingerprints, other_identities
+from app.migration.stream.source.publication import (
+    Publication,
+    changed_tables,
+    fingerprints,
+    other_files,
+    other_identities,
+)
 from app.migration.stream.source.slot import OtherServerError, SlotLook, StreamSlot, lsn_text
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
@@ -217,6 +223,8 @@ class FollowedStream:
             raise self._changed(changed)
         if other_identities(self.prints, prints):
             raise BeginAnewError(f"a replica identity has changed at the {self.end}")
+        if emptied := other_files(self.prints, prints):
+            raise BeginAnewError(f"partitions of {', '.join(emptied)} may have been emptied at the {self.end}")
         if self.prints != prints:
             await streams.keep_tables(self.connection, self.slot.name, prints)
             self.prints = prints

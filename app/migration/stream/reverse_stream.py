@@ -34,6 +34,7 @@ from app.migration.sync.source_rows import Refused
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import has_cascades
+from app.migration.verify.row_comparison import keys_held
 from app.state import streams
 from app.state.json_keys import keys_json
 from app.state.runs import quarantine
@@ -225,3 +226,8 @@ class ReverseStreamSync(StreamSync):
     async def _refusals(self, connection: AsyncConnection, table: CopyTable) -> tuple[Refusal, ...]:
         left = self._applies.left.get(table.name, {}) if self._applies else {}
         return refusals_of(table, [(key, *left[key]) for key in sorted(left)])
+
+    async def _left(self, connection: AsyncConnection, table: CopyTable) -> int:
+        """Of the rows in quarantine, those that the target does not hold."""
+        refused = list(await quarantine.refused_keys(connection, table.name))
+        return len(refused) - len(await keys_held(connection, table, refused))

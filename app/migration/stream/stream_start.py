@@ -25,6 +25,7 @@ from app.migration.sync.sync_report import SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
+from app.migration.verify.rows_beside import find_writers
 from app.state import streams
 
 
@@ -102,6 +103,8 @@ class StreamStart(Sync):
         if not chosen:
             raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
+        for writer in await find_writers(connection, [] if self._options.reverse else rest):
+            self._progress.notice(f"{writer} fires: its table is followed by its rows' versions, which are read back")
         server, published = await slot.server(), await publication.fingerprint()
         prints = await fingerprints(source, chosen)
         reverse = self._options.reverse
@@ -130,7 +133,8 @@ class StreamStart(Sync):
             if not await self._xmin_round(engine, connection, tables):
                 return None
             settled = await slot.flushed()
-            await streams.settle_stream(connection, name, lsn_text(settled))
+            if not any(one.unsettled for one in self.report.tables.values()):  # else the next start looks again
+                await streams.settle_stream(connection, name, lsn_text(settled))
             lsn = parse_lsn((await streams.read_streams(connection, name, reverse=reverse))[0].lsn)
         done: dict[str, TableSynced] = {}
         mirrored = [] if reverse else chosen
@@ -184,9 +188,12 @@ class StreamStart(Sync):
         return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
-        """Those that may be written now."""
+        """Those that may be written now, and of which nothing at the target changes what is written."""
         permitted = await self._permitted(connection, [table.name for table in published])
-        return [table for table in published if table.name in permitted]
+        chosen = [table for table in published if table.name in permitted]
+        if self._options.reverse:  # there, what was written is read back
+            return chosen
+        return [table for table in chosen if not await find_writers(connection, [table])]
 
     async def _xmin_round(
         self,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any
@@ -71,7 +70,7 @@ class StreamSync(StreamStart):
             began = monotonic()
             working = asyncio.ensure_future(stream.step())
             if not await self._unless_stopped(working):
-                await self._tell(stream, is_last=True)
+                await self._tell_cut(stream)
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
@@ -87,7 +86,7 @@ class StreamSync(StreamStart):
             if is_last or stream.checked.due(self._how.check_interval):
                 checking = asyncio.ensure_future(stream.check_catalog())
                 if not await self._unless_stopped(checking):
-                    await self._tell(stream, is_last=True)
+                    await self._tell_cut(stream)
                     return
                 checking.result()
             if is_last:
@@ -97,20 +96,26 @@ class StreamSync(StreamStart):
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream):
                 bringing = asyncio.ensure_future(self._bring_rest(stream, engine))
-                if await self._unless_stopped(bringing):
-                    bringing.result()
+                if not await self._unless_stopped(bringing):
+                    await self._tell_cut(stream)
+                    return
+                bringing.result()
                 await self._tell(stream, is_last=True)
                 return
 
     async def _bring_rest(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
-        with suppress(BeginAnewError):  # which the next start takes in
+        try:
             until = await stream.catch_up()
             if stream.rest:
                 began = monotonic()
                 done = await self._round(engine, stream.connection, stream.rest)
                 self._tell_round(done, monotonic() - began)
             await stream.check_catalog()
+        except BeginAnewError as error:  # the next start takes it in
+            self.report.interrupted = True
+            self._progress.notice(str(error))
+        else:
             self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
@@ -141,6 +146,15 @@ class StreamSync(StreamStart):
         """The rows of a table that are refused now."""
         return refusals_of(table, await quarantine.refusals(connection, table.name))
 
+    async def _left(self, connection: AsyncConnection, table: CopyTable) -> int:
+        """Rows in quarantine that stay at the end that they came from."""
+        return 0
+
+    async def _tell_cut(self, stream: FollowedStream) -> None:
+        """The same of one that was stopped before it had brought all."""
+        self.report.interrupted = True
+        await self._tell(stream, is_last=True)
+
     async def _tell(self, stream: FollowedStream, *, is_last: bool) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""
         stream.told.begin()
@@ -150,6 +164,8 @@ class StreamSync(StreamStart):
             if done is not None or is_last:
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
                 done.refused = await self._refusals(stream.connection, table)
+                before = self.report.tables.get(table.name, done)
+                done.unsettled, done.left = before.unsettled, await self._left(stream.connection, table)
                 told.append(done)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))

@@ -86,8 +86,8 @@ class ReverseSync(Direction[ReverseLook]):
             with self._explained(look.table, "deletions that were refused at first"):
                 keys = look.gone.keys or []
                 table, synced = look.table, done[look.table.name]
-                if not look.cascades or not await self._rows.delete(table, keys, synced):
-                    still = [key for key in keys if not await self._rows.delete(table, [key], synced)]
+                if not look.cascades or not await self._rows.delete(table, keys, synced, late=True):
+                    still = [key for key in keys if not await self._rows.delete(table, [key], synced, late=True)]
                     kept[table.name] = dict.fromkeys(still, (_REFERRED_TO, None))
         for look in looks:
             await self._source.pace.ready()

@@ -22,7 +22,7 @@ from app.migration.sync.source_writers import ALWAYS_GENERATED, JSON_NULL, Sourc
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import CONFLICTS, ROW_FAULTS
-from app.migration.verify.row_comparison import UnequalRow, compare_page
+from app.migration.verify.row_comparison import UnequalRow, compare_page, keys_held
 from app.state.runs import before_images, row_versions
 from app.stores.supabase.grammar import alias
 
@@ -56,8 +56,13 @@ class SourceRows:
         # Rows that stayed different although they were written, as the target held them: not to be written again.
         self._stuck: dict[str, dict[Key, str]] = {}
 
-    async def delete(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> bool:
-        """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
+    async def delete(self, table: CopyTable, keys: Sequence[Key], done: TableSynced, *, late: bool = False) -> bool:
+        """Delete rows that the target does not have; False where a constraint of the source refuses that for now.
+
+        Args:
+            late: the target's rows are written by now. One whose key is equal and has another text, such as 1.0 and
+                1.00, is there under the key of before.
+        """
         connection = self._connection
         if self._options.dry_run:
             done.spared = len(await keyed_rows.existing_keys(connection, table, keys))
@@ -65,6 +70,8 @@ class SourceRows:
             return True
         async with self._held(table) as confirm:
             there = await keyed_rows.existing_keys(connection, table, keys)
+            if late:
+                there |= await keys_held(connection, table, keys)
             gone = [key for key in keys if key not in there]
             done.spared = len(there)
             if gone:

@@ -131,8 +131,6 @@ JSON_NULL = "json_null"
 # SQLSTATE generated_always: an identity column takes a value only from a statement that PostgREST does not make.
 ALWAYS_GENERATED = "428C9"
 
-_JSON = {"json", "jsonb"}
-
 
 class RestWriter:
     """A Writer on a Supabase project (or any PostgREST).
@@ -150,7 +148,7 @@ class RestWriter:
     def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
         """A JSON column that holds JSON null."""
         for position, column in enumerate(table.columns):
-            if column.type in _JSON and (record[alias(position)] or "").strip() == "null":
+            if column.is_json and (record[alias(position)] or "").strip() == "null":
                 return column.name
         return None
 
@@ -205,7 +203,7 @@ def _object(table: CopyTable, record: dict[str, Any]) -> str:
     fields = []
     for position, column in enumerate(table.columns):
         text = record[alias(position)]
-        raw = text is None or column.type in _JSON
+        raw = text is None or column.is_json
         fields.append(f"{json.dumps(column.name)}:{'null' if text is None else text if raw else json.dumps(text)}")
     return f"{{{','.join(fields)}}}"
 

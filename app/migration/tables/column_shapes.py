@@ -37,6 +37,7 @@ _STYLED = {"timestamptz", "interval", "bytea"}
 INSIDE = "inside"
 # Builtin types that a cast from text cuts to their length, without an error: 63 bytes, and one.
 _CUT = {"name", "char"}
+_JSON = {"json", "jsonb"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Shape:
             type as which they are compared, or `INSIDE`.
         listable: a list with commas is one of several values: neither where the type is an array, nor where it has
             another delimiter.
+        is_json: json or jsonb, or a domain over one.
     """
 
     written: str = ""
@@ -61,6 +63,7 @@ class Shape:
     styled: str | None = None
     opaque: bool = False
     listable: bool = True
+    is_json: bool = False
 
 
 Part = tuple[str, int, str, str, int, str, str, bool, bool]
@@ -97,5 +100,6 @@ def _shape(rows: list[Part]) -> Shape:
         exact=exact,
         styled=styled,
         opaque=len({row[7] for row in rows}) > 1,
+        is_json=any(row[2] == "column" and row[3] in _JSON and row[7] for row in rows),
         listable=all((row[2] == "column" and row[8]) or row[2] == "inside" for row in rows),
     )

@@ -165,7 +165,8 @@ def quoted(name: str) -> str:
     return postgresql.dialect().identifier_preparer.quote(name)  # type: ignore[no-untyped-call]
 
 
-# Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody.
+# Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody; one
+# WITHOUT OVERLAPS is no index that ON CONFLICT can go by.
 _UNIQUE_INDEXES = """
 SELECT i.relname, x.indimmediate,
     (SELECT o.contype FROM pg_constraint o WHERE o.conindid = x.indexrelid AND o.contype IN ('p', 'u') LIMIT 1),
@@ -174,7 +175,8 @@ FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
 CROSS JOIN LATERAL unnest(x.indkey::smallint[]) WITH ORDINALITY k (number, place)
 JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
 WHERE x.indrelid = to_regclass(%s) AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
-AND k.place <= x.indnkeyatts GROUP BY i.relname, x.indimmediate, x.indexrelid ORDER BY i.relname
+AND NOT x.indisexclusion AND k.place <= x.indnkeyatts
+GROUP BY i.relname, x.indimmediate, x.indexrelid ORDER BY i.relname
 """
 _KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
 

@@ -52,7 +52,7 @@ def _keys_in(table: CopyTable, place: sql.Composable, cast: Callable[[CopyColumn
         name, wanted = sql.Identifier("t", column.name), sql.Identifier("w", f"k{position}")
         if type_name := cast(column):
             return sql.SQL("{} = {}::{}").format(name, wanted, sql.SQL(type_name))
-        return sql.SQL("{}::text = {}").format(name, wanted)
+        return sql.SQL('{}::text COLLATE "C" = {}').format(name, wanted)
 
     keys = sql.SQL(", ").join(sql.Identifier("w", f"k{position}") for position in range(table.key_size))
     values = sql.SQL(", ").join(

@@ -1,9 +1,11 @@
-"""Changes of values that no row's version shows: a column added with a default, a label of an enum renamed, a restore.
+"""Changes that no row's version shows: a column added with a default or to the models, an enum's new label, a restore.
 
-PostgreSQL makes the first two in its catalog and writes no row. A restore writes rows of old by transactions whose
+PostgreSQL makes columns and labels in its catalog and writes no row. A restore writes rows of old by transactions whose
 numbers may have been another's before. So a sync keeps what the catalogs of both ends say of a table and of its server,
 and compares all of its rows again where that is another thing than before.
 """
+
+from hashlib import sha256
 
 from psycopg import AsyncConnection, sql
 
@@ -13,25 +15,46 @@ from app.migration.tables.copy_table import CopyTable
 from app.state.fetching import Fetch, fetching
 from app.state.runs import shapes
 
-# Enums, domains and composite types are taken as a whole, whichever of them the table uses.
-_SHAPE = """
-SELECT md5(concat_ws('|', to_regclass({table})::oid, {server},
-    (SELECT concat_ws(' ', oid, xmin) FROM pg_database WHERE datname = current_database()),
-    (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text), ',' ORDER BY attnum)
-        FROM pg_attribute WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped),
+# Enums, domains and composite types are taken as a whole, whichever of them a table uses; the row types of tables are
+# where some column is of one.
+TYPES = """
     (SELECT string_agg(concat_ws(' ', enumtypid, enumsortorder, enumlabel), ',' ORDER BY oid) FROM pg_enum),
     (SELECT string_agg(concat_ws(' ', oid, typbasetype, typtypmod), ',' ORDER BY oid) FROM pg_type WHERE typtype = 'd'),
     (SELECT string_agg(concat_ws(' ', attrelid, attnum, atttypid, atttypmod), ',' ORDER BY attrelid, attnum)
-        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c' WHERE NOT attisdropped)))
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND (c.relkind = 'c' OR c.reltype <> 0
+            AND c.oid >= 16384 AND EXISTS (SELECT FROM pg_type t JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass
+                AND d.refobjid IN (t.oid, t.typarray) AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass)
+                AND d.deptype = 'n' WHERE t.oid = c.reltype)) WHERE attnum > 0 AND NOT attisdropped)
+"""
+# What a virtual column is made of is in the catalog alone. A server that was restored to an earlier moment has another
+# timeline; just after that the second of the two numbers tells.
+_SHAPE = """
+SELECT md5(concat_ws('|', to_regclass({table})::oid, {server},
+    (SELECT concat_ws(' ', oid, xmin) FROM pg_database WHERE datname = current_database()),
+    (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text,
+            CASE WHEN attgenerated = 'v' THEN pg_get_expr(adbin, adrelid) END), ',' ORDER BY attnum)
+        FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped), {types}))
+"""
+_SERVER = """
+(SELECT concat_ws(' ', system_identifier, greatest(timeline_id, min_recovery_end_timeline))
+    FROM pg_control_system(), pg_control_checkpoint(), pg_control_recovery())
+"""
+_MAY_ASK = """
+SELECT bool_and(has_function_privilege(name || '()', 'EXECUTE'))
+FROM unnest(ARRAY['pg_control_system', 'pg_control_checkpoint', 'pg_control_recovery']) name
 """
 
 
 async def values_stand(connection: AsyncConnection, source: Source, table: CopyTable, *, dry_run: bool) -> bool:
     """Whether row versions tell which values have changed since the last look; where not, the pairs are forgotten.
 
-    Over REST only the target's catalog is seen. A dry run forgets nothing.
+    They tell nothing of a column that the models have got since, or under another key. Over REST only the target's
+    catalog is seen. A dry run forgets nothing.
     """
-    ours = await _shape(fetching(connection), table)
+    names = table.with_made.names
+    compared = sha256(repr([names[: table.key_size], sorted(names)]).encode()).hexdigest()
+    ours = f"{await _shape(fetching(connection), table)} {compared}"
     theirs = await _shape(source.fetch, table) if isinstance(source, PostgresSource) else ""
     if await shapes.are_known(connection, table.name, theirs, ours):
         return True
@@ -41,8 +64,8 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
 
 
 async def _shape(fetch: Fetch, table: CopyTable) -> str:
-    ((may_ask,),) = await fetch(sql.SQL("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')").format())
-    server = sql.SQL("(SELECT system_identifier FROM pg_control_system())" if may_ask else "NULL")
+    ((may_ask,),) = await fetch(sql.SQL(_MAY_ASK).format())
+    server, types = sql.SQL(_SERVER if may_ask else "NULL"), sql.SQL(TYPES)
     name = sql.Literal(table.identifier.as_string(None))
-    ((shape,),) = await fetch(sql.SQL(_SHAPE).format(table=name, server=server))
+    ((shape,),) = await fetch(sql.SQL(_SHAPE).format(table=name, server=server, types=types))
     return str(shape)

@@ -11,7 +11,7 @@ from app.errors import AccessDeniedError, MigrationError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.messages import Begin
-from app.migration.stream.source.publication import Publication, changed_tables, other_identities
+from app.migration.stream.source.publication import Publication, changed_tables, other_files, other_identities
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.tables.copy_table import identifier_of, name_of
 from app.migration.target.target_session import open_target
@@ -75,6 +75,8 @@ async def close_gap(
         why = f"the {end}'s log is not that of before"
     elif known.settled_lsn is None or not set(prints) <= set(known.tables):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
+    elif emptied := other_files(known.tables, prints):
+        why, anew, lsn = f"partitions of {', '.join(emptied)} may have been emptied", False, parse_lsn(known.lsn)
     elif reshaped:
         why, anew, lsn = f"{', '.join(reshaped)} changed at one end", False, parse_lsn(known.lsn)
     else:
