@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app.cli.event_loop import run_async
 
+from app.cli.running import run_async
 from tests.cli.command import BOTDATA, VARIABLES, start
 from tests.migration.engine import add_clients, execute
 from tests.support import faults

@@ -1,8 +1,8 @@
 """Sync from the target back to the source, over REST and over a connection."""
 
 import pytest
-from app.cli.given_options import GivenOptions
 
+from app.cli.options import GivenOptions
 from app.cli.reports.sync_report import sync_document
 from app.errors import MigrationError
 from app.migration.sync.sync_report import SyncReport
