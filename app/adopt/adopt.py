@@ -7,11 +7,9 @@ from typing import Any, Self
 
 from psycopg import AsyncConnection
 
-from app.adopt.catalog import Difference
 from app.adopt.dump import read_statements
 from app.adopt.models.described_tables import describe_tables
 from app.adopt.models.package import write_models
-from app.adopt.next_revision import statements_for, that_work
 from app.adopt.project import (
     PACKAGE,
     finish,
@@ -23,8 +21,8 @@ from app.adopt.project import (
     take_back_unfinished,
     write_project,
 )
-from app.adopt.proof import Proof, prove, source_catalog
-from app.adopt.revision import SETTINGS, first_statements
+from app.adopt.proof import Difference, Proof, prove, source_catalog
+from app.adopt.revision import SETTINGS, first_statements, statements_for, that_work
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, read_scope
 from app.adopt.scratch import ScratchPlaces, scratch_database
 from app.errors import MigrationError

@@ -159,10 +159,15 @@ Accept = Annotated[
 ]
 
 
-def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:
-    """The options as they are to be repeated in the next command."""
-    return [
-        f"{option} {shlex.quote(one)}"
-        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
-        for one in given or ()
-    ]
+def again(**options: object) -> list[str]:
+    """Options as they are to be typed again in the next command: switches that are on, and values that were given."""
+    words = []
+    for name, given in options.items():
+        values = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        option = f"--{name.replace('_', '-')}"
+        words += [
+            option if value is True else f"{option} {shlex.quote(str(value))}"
+            for value in values
+            if value is not None and value is not False
+        ]
+    return words

@@ -27,7 +27,9 @@ def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     import logging
     import signal
 
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # what is tried again is told as a notice
+    # What is tried again is told as a notice; what the driver warns of comes of an error that is told, too.
+    for library in ("stamina", "psycopg"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
     terminated = False
 

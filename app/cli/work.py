@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from app.cli.options import GivenOptions, names_in, rate_of
+from app.cli.options import GivenOptions, again, names_in, rate_of
 from app.cli.project import read_project, refuse_other_schema
 from app.cli.running import carry_out, load_settings
 from app.common.schemas import address_in, schema_in, trouble_with_name
@@ -79,8 +78,7 @@ class Work:
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
         from app.migration.sources.pace import Pace
-        from app.migration.tables.metadata import load_metadata
-        from app.migration.tables.selected_tables import select_tables
+        from app.migration.tables.metadata import load_metadata, select_tables
 
         pace = Pace(rate_of(max_rate))
         settings = load_settings()
@@ -96,32 +94,24 @@ class Work:
             source_url = _in_schema(source_url, source_schema)
         target = settings.require_database_url() if is_required else ""
         groups = None if models else {"business", "baileys"} if with_baileys else {"business"}
-        chosen_by = ["--with-baileys"] if with_baileys else []
-        names = None
-        if tables is not None:
-            names = names_in(tables)
-            chosen_by.insert(0, f"--tables {shlex.quote(','.join(names))}")
-            if with_baileys:
-                names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
-        read_from = []
-        if source is not None:
-            read_from.append(f"--source {shlex.quote(shown_source(source))}")
-        if source_schema is not None:
-            read_from.append(f"--source-schema {shlex.quote(source_schema)}")
-        if metadata is not None:
-            read_from.append(f"--metadata {metadata}")
-        if key_role_ok and source_url is None:
-            read_from.append("--key-role-ok")
+        names = None if tables is None else names_in(tables)
+        chosen_by = again(tables=None if names is None else ",".join(names), with_baileys=with_baileys)
+        if names is not None and with_baileys:
+            names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
+        read_from = again(
+            source=None if source is None else shown_source(source),
+            source_schema=source_schema,
+            metadata=metadata,
+            key_role_ok=key_role_ok and source_url is None,
+        )
         try:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
         if needs_source and target:
             refuse_source_as_target(settings, target, source_url)
-        rate = [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
-        given = GivenOptions(
-            command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None
-        )
+        own = (*own, *again(max_rate=max_rate))
+        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), own, models is not None)
         revisions = None if metadata else project.revisions
         return cls(command, settings, described, target, source_url, chosen, given, pace, revisions)
 
@@ -194,28 +184,17 @@ class Work:
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
+        from app.migration.sources.opening import Supabase, open_source
+        from app.migration.target.target_session import explained
+
         self.pace.tell = notice
-        if self.source_url is not None:
-            from app.migration.sources.postgres.postgres_source import open_postgres_source
-            from app.migration.target.target_session import explained
-
-            with explained(self.command, setting="--source", pending=f"all of {self.command}"):
-                opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice, pace=self.pace)
-                postgres = await opened.__aenter__()
-            try:
-                yield postgres
-            finally:
-                await opened.__aexit__(None, None, None)
-            return
-        from app.migration.sources.rest.rest_source import RestSource
-        from app.stores.supabase.client import SupabaseRest
-
-        url, key = self.settings.require_supabase()
-        rest = await SupabaseRest.open(url, key, request_timeout=60.0)
-        try:
-            yield RestSource(rest, url, on_retry=notice, pace=self.pace)
-        finally:
-            await rest.close()
+        place = self.source_url or Supabase(*self.settings.require_supabase())
+        setting = "--source" if self.source_url else "SUPABASE_URL"
+        async with AsyncExitStack() as opened:
+            with explained(self.command, setting=setting, pending=f"all of {self.command}"):
+                opening = open_source(place, notice, step=self.command, pace=self.pace)
+                source = await opened.enter_async_context(opening)
+            yield source
 
 
 def refuse_source_as_target(settings: Settings, target: str, source_url: str | None = None) -> None:

@@ -9,6 +9,7 @@ from time import monotonic
 import psycopg
 
 from app.common.driver_errors import without_values
+from app.common.keys import Key
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, StoreTimeoutError, UnavailableError
@@ -35,12 +36,12 @@ class WriteGuard:
     def __init__(self, fixed: Stage | None = None, process: str = "", mark: FailoverMark | None = None) -> None:
         self._fixed = fixed
         self._mark = mark or FailoverMark()
-        self.process = process
+        self._process = process
         self._is_there = False
         self._looked = float("-inf")
         self._suspected = float("-inf")  # when something of it was last found to be missing
 
-    async def enter(self, connection: Connection, table: str, keys: Sequence[Sequence[object]]) -> None:
+    async def enter(self, connection: Connection, table: str, keys: Sequence[Key]) -> None:
         """Lock the stage until the transaction ends, and leave an entry in the outbox for each key to be written.
 
         Raises:
@@ -57,9 +58,8 @@ class WriteGuard:
             if self._fixed in {None, Stage.COMPLETE}:
                 return  # before there was a cutover, or when all of it has been taken away
             raise UnavailableError(f"{NO_STAGE}; nothing was written")
-        texts = encode([[str(part) for part in key] for key in keys])
         try:
-            row = await outbox.record_write(connection, self.process, table, texts, fixed=self._fixed)
+            row = await outbox.record_write(connection, self._process, table, encode(keys), fixed=self._fixed)
         except psycopg.Error as error:
             is_gone = error.sqlstate in _GONE
             # The row was missed a moment ago, and has been found since: then it is something else that is missing now.

@@ -206,12 +206,12 @@ class Membership:
             async with nullcontext() if self._looks is None or self._hold is not None else self._looks.turns:
                 await self._try_to_look()
 
-    async def _try_to_look(self, seconds: float = _LOOK_TIMEOUT) -> bool:
+    async def _try_to_look(self, seconds: float | None = None) -> bool:
         """Report and read once; False, with the reason kept, when that could not be done in time."""
         async with self._looking:
             known = self._database.mark.row
             try:
-                look = await within(seconds, self._look())
+                look = await within(seconds or _LOOK_TIMEOUT, self._look())
             except DataError as error:
                 self._is_lost(str(error))
             except Exception as error:  # whatever it is, the next look must come

@@ -75,14 +75,12 @@ async def open_repository(
     return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
 
-async def open_rest(settings: Settings, *, whole_client: bool = True, may_lag: bool = False) -> SupabaseRest:
+async def open_rest(settings: Settings, *, may_lag: bool = False) -> SupabaseRest:
     """The way to Supabase (SUPABASE_URL and SUPABASE_KEY); see `SupabaseRest.open`."""
     from app.stores.supabase.client import SupabaseRest
 
     url, key = settings.require_supabase()
-    return await SupabaseRest.open(
-        url, key, request_timeout=settings.query_timeout, whole_client=whole_client, may_lag=may_lag
-    )
+    return await SupabaseRest.open(url, key, request_timeout=settings.query_timeout, whole_client=True, may_lag=may_lag)
 
 
 async def open_supabase(settings: Settings, rest: SupabaseRest | None = None) -> SupabaseBackend:

@@ -5,8 +5,7 @@ import asyncio
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
-from app.fleet.choosing import Chosen, address_of
-from app.fleet.each import SALONS_OF_A_SESSION
+from app.fleet.each import SALONS_OF_A_SESSION, Chosen, address_of
 from app.fleet.outcome import Outcome, SalonResult, away
 from app.next_step import Command, NextStep
 from app.schema import revisions

@@ -37,52 +37,49 @@ class MigrateReport:
         return self.copied.complete and self.verified.clean
 
 
-@dataclass(frozen=True, slots=True)
-class MigrateOptions:
-    """How to move, and who is told.
+async def migrate(
+    target_url: str,
+    tables: Sequence[Table],
+    options: CopyOptions,
+    *,
+    upgrade: Callable[[], Awaitable[Upgrade]] | None,
+    look: Callable[[CopyOptions], Awaitable[CopyOptions]],
+    working: Callable[[str], AbstractAsyncContextManager[tuple[Source, Progress]]],
+    on_upgrade: Callable[[Upgrade], None],
+    on_copy: Callable[[CopyReport], None],
+) -> MigrateReport:
+    """Move the tables, or go on with a move that was stopped.
 
-    Attributes:
+    Args:
         upgrade: upgrades the schema, where revisions make its tables.
         look: examines both ends; gives what the copy is to know of them, or raises.
         working: opens the source for a step, "copy" or "verify", and says where its progress goes.
         on_upgrade, on_copy: called when that step has ended.
-    """
-
-    copy: CopyOptions
-    upgrade: Callable[[], Awaitable[Upgrade]] | None
-    look: Callable[[CopyOptions], Awaitable[CopyOptions]]
-    working: Callable[[str], AbstractAsyncContextManager[tuple[Source, Progress]]]
-    on_upgrade: Callable[[Upgrade], None]
-    on_copy: Callable[[CopyReport], None]
-
-
-async def migrate(target_url: str, tables: Sequence[Table], options: MigrateOptions) -> MigrateReport:
-    """Move the tables, or go on with a move that was stopped.
 
     Raises:
         MigrationError: a step stopped; it says what was done, and the same command goes on from there.
     """
 
-    async def copy_once(copy_options: CopyOptions) -> CopyReport:
-        async with options.working("copy") as (source, progress):
-            report = await copy_into(connection, source, target_url, tables, progress, copy_options)
-        options.on_copy(report)
+    async def copy_once(chosen: CopyOptions) -> CopyReport:
+        async with working("copy") as (source, progress):
+            report = await copy_into(connection, source, target_url, tables, progress, chosen)
+        on_copy(report)
         return report
 
     async with open_target(target_url, step=_STEP, exclusive=True) as connection:
         with explained(_STEP, pending="everything; nothing was written"):
-            options.copy.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
-        copy_options = await options.look(options.copy)
+            options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
+        options = await look(options)
         upgraded = None
-        if options.upgrade is not None:
-            upgraded = await options.upgrade()
-            options.on_upgrade(upgraded)
+        if upgrade is not None:
+            upgraded = await upgrade()
+            on_upgrade(upgraded)
         with _after("the schema's upgrade" if upgraded else None):
-            copied = await copy_once(copy_options)
+            copied = await copy_once(options)
             if copied.sync_due or any(table.done_before for table in copied.tables):
-                copied = await copy_once(replace(copy_options, restart=False))  # those done before may have changed
+                copied = await copy_once(replace(options, restart=False))  # those done before may have changed
         with _after("the copy"):
-            async with options.working("verify") as (source, progress):
+            async with working("verify") as (source, progress):
                 verified = await verify_on(connection, source, tables, progress, VerifyOptions())
     return MigrateReport(upgraded, copied, verified)
 

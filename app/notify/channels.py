@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from app.settings import Settings
 
@@ -27,17 +27,6 @@ class TryOutcome:
 
     ok: bool
     code: str
-
-
-class Channel(Protocol):
-    """A way to tell somebody."""
-
-    @property
-    def name(self) -> str:
-        """The channel's name in the rows that wait for it."""
-
-    async def send(self, document: Mapping[str, Any]) -> TryOutcome:
-        """Send an event's document; a failure is an answer, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +88,10 @@ class Program:
                     os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
                 await process.wait()
         return TryOutcome(code == 0, f"exit {code}")
+
+
+# A way to tell somebody: its name is that in the rows that wait for it.
+Channel = Webhook | Program
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:

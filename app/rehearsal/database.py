@@ -5,6 +5,7 @@ rehearsal's mark, a comment with its id; and the lock of the rehearsal's owner i
 rehearsal was killed over before it was marked is known by its record, and is dropped only if there is nothing in it.
 """
 
+import asyncio
 import re
 import secrets
 import socket
@@ -12,19 +13,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.errors import BotdataError
+from app.errors import BotdataError, UnavailableError
 from app.migration.target.target_session import explained
-from app.rehearsal.directory import delete_directory, directory_of, make_directory
-from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
+from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places, delete_directory, directory_of, make_directory
 from app.state import rehearsals
 from app.state.fetching import fetch_value
 from app.state.rehearsals import MAKER, OWNER, RehearsalRecord
 from app.state.tool_schema import ensure_tool_schema
 
+_RECOVERS, _LOOK = 10.0, 0.5  # seconds that a server may take to be back, and between looks
 _FIND = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %(name)s"
 _EMPTY = """
 SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -97,13 +99,25 @@ async def throw_away_database(
             yield made
         finally:
             record = RehearsalRecord(rehearsal, places.label, machine, directory, made=False, began_at="")
-            try:  # in new sessions: a task that is cancelled may take its own with it
-                async with await places.target_session() as target, await places.server_session() as server:
-                    made.left += await _remove(target, server, places, record)
-            except (BotdataError, psycopg.Error, OSError) as error:
-                made.left.append(f"{made.name} on {places.shown}: {error}")
+            made.left += await _remove_at_the_end(places, record)
             for one in made.left:
                 notice(f"LEFT: {one}")
+
+
+async def _remove_at_the_end(places: Places, record: RehearsalRecord) -> list[str]:
+    """As `_remove`, in new sessions: a task that is cancelled may take its own with it.
+
+    A server whose disk was full starts again, and takes no sessions meanwhile.
+    """
+    deadline = monotonic() + _RECOVERS
+    while True:
+        try:
+            async with await places.target_session() as target, await places.server_session() as server:
+                return await _remove(target, server, places, record)
+        except (BotdataError, psycopg.Error, OSError) as error:
+            if monotonic() > deadline or not isinstance(error.__cause__, UnavailableError):
+                return [f"{PREFIX}{record.id} on {places.shown}: {error}"]
+        await asyncio.sleep(_LOOK)
 
 
 async def remove_leftovers(places: Places, notice: Callable[[str], None]) -> Leftovers:
@@ -206,3 +220,26 @@ async def _is_empty(places: Places, name: str) -> bool:
 def _mark(rehearsal: str) -> str:
     assert re.fullmatch("[0-9a-f]+", rehearsal)
     return f"botdata rehearsal {rehearsal}"
+
+
+# PostgreSQL's own triggers, which keep foreign keys and deferrable constraints, are internal, and stay.
+_TABLES = """
+SELECT n.nspname, c.relname, count(*) FILTER (WHERE tgparentid = 0) FROM pg_trigger t
+JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT tgisinternal AND tgenabled <> 'D' AND relkind IN ('r', 'p', 'f') GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_OF_EVENTS = "SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D' ORDER BY 1"
+
+
+async def disable_triggers(connection: AsyncConnection) -> int:
+    """Disable the triggers of users on tables, and those on events; gives how many there were."""
+    disabled = 0
+    async with connection.transaction():
+        for (name,) in await (await connection.execute(_OF_EVENTS)).fetchall():
+            await connection.execute(sql.SQL("ALTER EVENT TRIGGER {} DISABLE").format(sql.Identifier(name)))
+            disabled += 1
+        for schema, table, count in await (await connection.execute(_TABLES)).fetchall():
+            name = sql.Identifier(schema, table)
+            await connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(name))
+            disabled += count
+    return disabled

@@ -7,8 +7,6 @@ killed. Each line of LOG is a JSON array, without a value of the salon's: ["read
 write that was acknowledged, whose row then holds this number, ["failed", method, error code], and ["closed"].
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

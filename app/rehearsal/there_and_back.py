@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -19,9 +19,8 @@ from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.copy.copier import copy
 from app.migration.runs.report import VerifyReport
-from app.migration.sources.postgres.postgres_source import open_postgres_source
-from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Progress
+from app.migration.sources.opening import Supabase, open_source
+from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
@@ -33,7 +32,6 @@ from app.rehearsal.steps import RehearsedStep, Steps
 from app.schema import revisions
 from app.settings import Settings
 from app.state.tool_schema import drop_tool_schema
-from app.stores.supabase.client import SupabaseRest
 
 _PROCESSES = 2
 _STARTING, _ENDING, _MOVING = 60.0, 30.0, 120.0  # seconds
@@ -72,7 +70,7 @@ async def fill_stand_in(database_url: str, copied: str, tables: Sequence[Table],
         MigrationError: not every row arrived.
     """
     revisions.upgrade(database_url)
-    async with open_postgres_source(copied, step=STEP, on_retry=progress.notice) as source:
+    async with open_source(copied, progress.notice, step=STEP) as source:
         report = await copy(source, database_url, tables, progress)
     if not report.complete:
         raise _stopped("not every row of the copy could be copied into the stand-in source")
@@ -139,11 +137,8 @@ async def _verified(cutover: RehearsedCutover, progress: Progress) -> VerifyRepo
         return await verify(source, cutover.settings.require_database_url(), cutover.tables, progress)
 
 
-@asynccontextmanager
-async def _source(cutover: RehearsedCutover, progress: Progress) -> AsyncIterator[RestSource]:
-    url, key = cutover.settings.require_supabase()
-    async with await SupabaseRest.open(url, key, request_timeout=60.0) as rest:
-        yield RestSource(rest, url, on_retry=progress.notice)
+def _source(cutover: RehearsedCutover, progress: Progress) -> AbstractAsyncContextManager[Source]:
+    return open_source(Supabase(*cutover.settings.require_supabase()), progress.notice, step=STEP)
 
 
 async def _nothing_lost(

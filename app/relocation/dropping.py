@@ -1,7 +1,6 @@
 """Drops a salon: after it has moved and its receipt was brought back, or by its name, said twice."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hmac import compare_digest
 
 from psycopg import AsyncConnection
@@ -22,15 +21,7 @@ STEP = "schema drop"
 _NOTHING = "everything; nothing was dropped"
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """What was dropped: the schema's name, and how many relations of it and of the tool's own."""
-
-    schema: str
-    relations: int
-
-
-async def drop(url: str, *, receipt: str | None = None, confirmed: str | None = None) -> Dropped:
+async def drop(url: str, *, receipt: str | None = None, confirmed: str | None = None) -> int:
     """Drop a salon's schema, and the tool's own for it.
 
     Args:
@@ -71,7 +62,7 @@ async def drop(url: str, *, receipt: str | None = None, confirmed: str | None = 
                         next_step=NextStep("drop those, then: ", Command(STEP, schema)),
                     )
                 await drop_both(connection)
-    return Dropped(schema, len(relations))
+    return len(relations)
 
 
 def _of_salon(relations: Sequence[str], schemas: Schemas) -> bool:

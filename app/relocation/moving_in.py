@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
@@ -19,23 +18,9 @@ from app.schema.transaction import commit, revisions_transaction
 from app.state.cutover.moves import record
 from app.state.relocation.contents import relations_in_the_way, settle_in
 from app.state.tool_schema import bring_to_version, ensure_tool_schema, newest_version
-from app.stores.postgres.database_url import schemas_of_url
 
 STEP = "schema move-in"
 _NOTHING = "everything; nothing was written"
-
-
-@dataclass(frozen=True, slots=True)
-class MovedIn:
-    """What was done.
-
-    Attributes:
-        rows: by table of the salon, each read back and compared as text.
-    """
-
-    schema: str
-    archive: Archive
-    rows: dict[str, int]
 
 
 async def look(url: str, archive: Archive) -> None:
@@ -57,7 +42,7 @@ async def look(url: str, archive: Archive) -> None:
             await _refuse_held(connection)
 
 
-async def move_in(url: str, archive: Archive, progress: Progress) -> MovedIn:
+async def move_in(url: str, archive: Archive, progress: Progress) -> None:
     """Carry it out.
 
     Raises:
@@ -81,12 +66,11 @@ async def move_in(url: str, archive: Archive, progress: Progress) -> MovedIn:
             await record(connection, "move-in", said=said)
         there = NextStep(Command(STEP, "FILE"), ", which says that the tables are there if it was")
         await commit(engine_connection, step=STEP, next_step=there)
-    data = {table.name: table.rows for table in manifest.tables if table.of == "data"}
+    data = [table.name for table in manifest.tables if table.of == "data"]
     async with open_target(url, step=STEP) as connection:
         with explained(STEP, pending="the tables' statistics, which autovacuum makes in time"):
             schema = schemas_of(connection).data
             await connection.execute(f"ANALYZE {', '.join(f'{schema}.{name}' for name in data)}")
-    return MovedIn(schemas_of_url(url).data, archive, data)
 
 
 async def _refuse_held(connection: AsyncConnection) -> None:

@@ -19,8 +19,7 @@ from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
-from app.relocation.conditions import Obstacle, objections
-from app.relocation.own_objects import SalonCatalog, read_salon
+from app.relocation.conditions import Obstacle, SalonCatalog, objections, read_salon
 from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
 from app.state.cutover.moves import record

@@ -1,7 +1,5 @@
 """Holding a report against the rows as they are now: which tables are unchanged, and where the others changed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

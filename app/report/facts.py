@@ -1,7 +1,5 @@
 """What a report holds, as plain values: the page shows them, and a document of JSON is them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime

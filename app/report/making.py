@@ -19,8 +19,7 @@ from app.errors import MigrationError, StoreError
 from app.migration.keys.key_listing import count_target
 from app.migration.load.statements import WITHOUT_ZONE, page_rows
 from app.migration.runs.status import status_of
-from app.migration.sources.counts import known_count, shown_count
-from app.migration.sources.moved_tables import NotMoved, choose_moved, partitions_among
+from app.migration.sources.moved_tables import NotMoved, choose_moved, known_count, partitions_among, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts

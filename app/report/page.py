@@ -3,8 +3,6 @@
 Everything that is shown is text to the template, which escapes it. The facts are embedded as JSON, for `--check`.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from functools import partial

@@ -33,7 +33,7 @@ from app.errors import (
     UnrepresentableValueError,
 )
 from app.stores.codec.json_rows import by_shape, encode, in_key_order
-from app.stores.codec.rows import natural_key, table_of
+from app.stores.codec.rows import key_of, natural_key, table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import Database, Statements
 from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError, translated_errors
@@ -123,15 +123,15 @@ class WritingRepository(Repository[R]):
             raise TypeError("a write needs a unit of work")
         table = table_of(self.model)
         key = natural_key(table)
-        key_of = itemgetter(*key)
+        values_of = itemgetter(*key)
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
         bodies = {names: _body(members, rows) for names, members in shapes.items()}
         with translated_errors(writing=True, driver=connection.driver):
-            await connection.guard.enter(connection, table.name, [[row[name] for name in key] for row in rows])
+            await connection.guard.enter(connection, table.name, [key_of(table, row) for row in rows])
             stored = await self._written(connection, table, shapes, bodies)
         try:
-            return [stored[key_of(row)] for row in rows]
+            return [stored[values_of(row)] for row in rows]
         except KeyError:
             raise StoreError(f"{table.name}: a row that was written did not come back") from None
 

@@ -1,24 +1,35 @@
 """The figures of `/metrics`, in Prometheus' text format (docs/watch.md lists them)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from app.common.latency import ends
+from app.cutover.moves.status import Cutover
 from app.cutover.stages import Stage
+from app.migration.runs.status import Status
+from app.state.cutover.backlog import Waiting
 from app.state.cutover.comparisons import MethodReport
-from app.watch.facts import Facts
+from app.watch.watcher import Facts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RESULTS = ("equal", "different", "error", "skipped")
 _PER_DOUBLING = 4  # buckets of ours in one of these
-_OF_STREAMS = {
-    "changes": "botdata_stream_changes_total",
-    "lag": "botdata_stream_lag_seconds",
-    "held": "botdata_stream_held_bytes",
-    "to_come": "botdata_stream_behind_bytes",
-    "look_age": "botdata_stream_look_age_seconds",
-}
+# What is told of a change stream: a field of it, and its metric.
+_OF_STREAMS = (
+    ("changes", "botdata_stream_changes_total", "counter", "Changes that a change stream has applied."),
+    (
+        "lag", "botdata_stream_lag_seconds", "gauge",
+        "Seconds from a commit at the source to its own in the target, of the last batch.",
+    ),
+    ("held", "botdata_stream_held_bytes", "gauge", "Bytes of the log that is read that are kept for the slot."),
+    ("to_come", "botdata_stream_behind_bytes", "gauge", "Bytes of it that are not applied yet."),
+    (
+        "look_age", "botdata_stream_look_age_seconds", "gauge",
+        "Seconds since the sync that follows it last looked at the slot.",
+    ),
+)  # fmt: skip
 Labels = Mapping[str, str]
+Metric = tuple[str, str, str, Iterable[tuple[Labels, float]]]  # name, kind, help and samples
 
 
 class _Text:
@@ -45,81 +56,90 @@ def metrics_text(facts: Facts, masked: Callable[[str], str]) -> str:
     text = _Text(masked)
     text.add("botdata_up", "gauge", "Whether the target can be read.", [({}, facts.trouble is None)])
     if facts.trouble is None:
-        _add_runs(text, facts)
-        _add_cutover(text, facts)
+        runs = _of_runs(facts.status, facts) if facts.status else []
+        for metric in [*runs, *(_of_cutover(facts.cutover) if facts.cutover else [])]:
+            text.add(*metric)
         _add_comparisons(text, facts.compared.ever)
     return "\n".join(text.lines) + "\n"
 
 
-def _add_runs(text: _Text, facts: Facts) -> None:
-    status = facts.status
-    if status is None:
-        return
+def _of_runs(status: Status, facts: Facts) -> list[Metric]:
     tables = [({"table": one.table}, one) for one in status.tables]
-    text.add("botdata_copy_rows", "gauge", "Rows of the newest copy.", [(name, one.rows) for name, one in tables])
-    text.add("botdata_copy_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in tables])
     syncing = [({"table": one.table}, one) for one in facts.syncing]
-    text.add("botdata_sync_rows", "gauge", "Rows of the sync at work.", [(name, one.rows) for name, one in syncing])
-    text.add("botdata_sync_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in syncing])
     lags = [({"table": table}, seconds) for table, seconds in facts.synced.items()]
-    text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     streams = [({"stream": one.name}, one) for one in status.streams]
-    for name, kind, what in (
-        ("changes", "counter", "Changes that a change stream has applied."),
-        ("lag", "gauge", "Seconds from a commit at the source to its own in the target, of the last batch."),
-        ("held", "gauge", "Bytes of the log that is read that are kept for the slot."),
-        ("to_come", "gauge", "Bytes of it that are not applied yet."),
-        ("look_age", "gauge", "Seconds since the sync that follows it last looked at the slot."),
-    ):
-        samples = [(label, getattr(one, name)) for label, one in streams if getattr(one, name) is not None]
-        text.add(_OF_STREAMS[name], kind, what, samples)
-    text.add("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)])
-    text.add("botdata_paused", "gauge", "Whether a pause was asked for.", [({}, status.pause is not None)])
     slow = max((one.slowdown for one in status.paces), default=1.0)
-    text.add("botdata_source_slowdown", "gauge", "How many times as long as at first it takes.", [({}, slow)])
-    text.add("botdata_run_at_work", "gauge", "Whether a run is at work.", [({}, status.holder is not None)])
+    return [
+        ("botdata_copy_rows", "gauge", "Rows of the newest copy.", [(name, one.rows) for name, one in tables]),
+        ("botdata_copy_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in tables]),
+        ("botdata_sync_rows", "gauge", "Rows of the sync at work.", [(name, one.rows) for name, one in syncing]),
+        ("botdata_sync_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in syncing]),
+        ("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags),
+        *(
+            (
+                name,
+                kind,
+                what,
+                [(label, number) for label, one in streams if (number := getattr(one, field)) is not None],
+            )
+            for field, name, kind, what in _OF_STREAMS
+        ),
+        ("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)]),
+        ("botdata_paused", "gauge", "Whether a pause was asked for.", [({}, status.pause is not None)]),
+        ("botdata_source_slowdown", "gauge", "How many times as long as at first it takes.", [({}, slow)]),
+        ("botdata_run_at_work", "gauge", "Whether a run is at work.", [({}, status.holder is not None)]),
+    ]
 
 
-def _add_cutover(text: _Text, facts: Facts) -> None:
-    found = facts.cutover
-    if found is None:
-        return
+def _of_waiting(name: str, what: str, waiting: Sequence[Waiting]) -> list[Metric]:
+    tables = [({"table": one.table}, one) for one in waiting]
+    oldest = max((one.oldest for one in waiting), default=0.0)
+    return [
+        (f"{name}_pending", "gauge", f"{what}.", [(label, one.count) for label, one in tables]),
+        (f"{name}_failed", "gauge", f"{what} in error.", [(label, one.failed) for label, one in tables]),
+        (f"{name}_oldest_seconds", "gauge", f"{what}: age of the oldest, 0 without any.", [({}, oldest)]),
+    ]
+
+
+def _of_cutover(found: Cutover) -> list[Metric]:
     stages = [({"stage": one.value}, one is found.row.stage) for one in Stage]
-    text.add("botdata_stage", "gauge", "1 for the stage of the cutover.", stages)
-    for name, what, waiting in (
-        ("botdata_journal", "Notes of the journal", found.notes),
-        ("botdata_outbox", "Entries of the outbox", found.outbox),
-    ):
-        tables = [({"table": one.table}, one) for one in waiting]
-        text.add(f"{name}_pending", "gauge", f"{what}.", [(label, one.count) for label, one in tables])
-        text.add(f"{name}_failed", "gauge", f"{what} in error.", [(label, one.failed) for label, one in tables])
-        oldest = max((one.oldest for one in waiting), default=0.0)
-        text.add(f"{name}_oldest_seconds", "gauge", f"{what}: age of the oldest, 0 without any.", [({}, oldest)])
     processes = [({"process": one.name}, one) for one in found.processes]
-    text.add("botdata_processes", "gauge", "Processes that count as running.", [({}, len(processes))])
     ages = [(name, one.age) for name, one in processes]
-    text.add("botdata_process_heartbeat_age_seconds", "gauge", "Since a process last reported.", ages)
-    for name, what, number in (
-        ("botdata_timeline", "The target's timeline; a failover raises it.", found.standbys.timeline),
-        ("botdata_standbys", "Standbys that follow the target.", found.standbys.following),
-        ("botdata_synchronous_standbys", "Those that a commit may wait for.", found.standbys.synchronous),
-    ):
-        text.add(name, "gauge", what, [({}, number)] if number is not None else [])
-    reading = [({"process": one.name}, one.reads) for one in found.processes if one.reads]
+    reading = [(name, one.reads) for name, one in processes if one.reads]
     counts = [({**name, "by": "standby"}, one.by_standbys) for name, one in reading]
     counts += [({**name, "by": "primary"}, one.by_primary) for name, one in reading]
-    text.add("botdata_reads_total", "counter", "Reads of a process that may be answered by standbys.", counts)
     standbys = [({**name, "standby": one.standby}, one) for name, reads in reading for one in reads.standbys]
-    text.add(
-        "botdata_standby_answers",
-        "gauge",
-        "Whether a process asks it.",
-        [(label, one.state == "answers") for label, one in standbys],
-    )
-    for name, what in (("lag_bytes", "What it has not replayed."), ("lag_seconds", "Since the primary was there.")):
-        lags = [(label, getattr(one, name)) for label, one in standbys if getattr(one, name) is not None]
-        text.add(f"botdata_standby_{name}", "gauge", what, lags)
-    text.add("botdata_troubles", "gauge", "What is not well, counted.", [({}, len(found.troubles))])
+    answering = [(label, one.state == "answers") for label, one in standbys]
+    return [
+        ("botdata_stage", "gauge", "1 for the stage of the cutover.", stages),
+        *_of_waiting("botdata_journal", "Notes of the journal", found.notes),
+        *_of_waiting("botdata_outbox", "Entries of the outbox", found.outbox),
+        ("botdata_processes", "gauge", "Processes that count as running.", [({}, len(processes))]),
+        ("botdata_process_heartbeat_age_seconds", "gauge", "Since a process last reported.", ages),
+        *(
+            (name, "gauge", what, [({}, number)] if number is not None else [])
+            for name, what, number in (
+                ("botdata_timeline", "The target's timeline; a failover raises it.", found.standbys.timeline),
+                ("botdata_standbys", "Standbys that follow the target.", found.standbys.following),
+                ("botdata_synchronous_standbys", "Those that a commit may wait for.", found.standbys.synchronous),
+            )
+        ),
+        ("botdata_reads_total", "counter", "Reads of a process that may be answered by standbys.", counts),
+        ("botdata_standby_answers", "gauge", "Whether a process asks it.", answering),
+        *(
+            (
+                f"botdata_standby_{field}",
+                "gauge",
+                what,
+                [(label, lag) for label, one in standbys if (lag := getattr(one, field)) is not None],
+            )
+            for field, what in (
+                ("lag_bytes", "What it has not replayed."),
+                ("lag_seconds", "Since the primary was there."),
+            )
+        ),
+        ("botdata_troubles", "gauge", "What is not well, counted.", [({}, len(found.troubles))]),
+    ]
 
 
 def _add_comparisons(text: _Text, methods: list[MethodReport]) -> None:

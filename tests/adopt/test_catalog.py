@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from app.adopt.catalog import differences, read_catalog
+from app.adopt.proof import differences, read_catalog
 from tests.adopt.conftest import Project
 
 _MORE = """

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 
-from app.adopt.catalog import Difference, differences, read_catalog
-from app.adopt.proof import without_rewordings
+from app.adopt.proof import Difference, differences, read_catalog, without_rewordings
 from app.adopt.scope import Scope
 from app.adopt.scratch import ScratchPlaces, scratch_database
 from tests.adopt.adopting import adopt, check, run

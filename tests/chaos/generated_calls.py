@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from app.data_layer import DataLayer, Result
 from app.data_layer.store_wiring import open_repository, open_supabase
+from app.parity.comparison import differences
 from app.parity.reads import Call
-from app.parity.sameness import differences
 from app.settings import Settings
 from tests.chaos.both_stores import BothStores
 from tests.chaos.call_inputs import METHODS, Lane

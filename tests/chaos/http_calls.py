@@ -15,7 +15,7 @@ import psycopg
 from app.data_layer import DataLayer, Result, open_data_layer
 from app.embedded.salon import COMPANY_ID
 from app.errors import BotdataError, DataError
-from app.parity.sameness import differences
+from app.parity.comparison import differences
 from app.settings import Settings
 from tests.chaos.http_trouble import Rates, Trouble
 from tests.chaos.http_world import Ended, World, pages_of

@@ -13,7 +13,7 @@ from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
 from app.models import Base

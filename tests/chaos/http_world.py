@@ -15,7 +15,7 @@ from psycopg import sql
 
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.models import Base
 from app.schema import revisions
 from tests.chaos.transcript import KEY, PASSWORD, PHONES, Transcript

@@ -13,8 +13,7 @@ from app.migration.preflight.duplicates import unique_keys
 from app.migration.preflight.schemas.type_passages import model_type
 from app.migration.tables import metadata as loading
 from app.migration.tables.copy_table import key_columns, name_of
-from app.migration.tables.metadata import load_metadata
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import load_metadata, select_tables
 from tests.cli.command import BOTDATA, start
 from tests.migration.engine import execute, query
 from tests.support.postgres import PostgresServer

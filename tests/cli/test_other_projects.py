@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import MigrationError
 from app.migration.runs.report import CopyReport, VerifyReport
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.cli import users_models
 from tests.cli.command import Command, Outcome
 from tests.migration.engine import execute, query, row_texts, value

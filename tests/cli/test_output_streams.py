@@ -1,6 +1,8 @@
 """Output that does not arrive, an encoding that cannot hold it, and interrupts: some words and an exit code."""
 
+import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.running import run_async
 from tests.cli.command import BOTDATA, VARIABLES, start
 from tests.migration.engine import add_clients, execute
 from tests.support import faults
@@ -172,3 +175,8 @@ def test_an_interrupt_during_the_imports(tmp_path: Path, command: str, module: s
     outcome = subprocess.run(program, cwd=tmp_path, capture_output=True, timeout=_SECONDS, check=False, text=True)
     kept = " What was done is kept; the same command goes on from there." if command == "copy" else ""
     assert (outcome.returncode, outcome.stderr) == (130, f"\nStopped.{kept}\n")
+
+
+def test_what_libraries_warn_of_an_error_that_is_told_is_not_told_besides() -> None:
+    run_async(asyncio.sleep(0))
+    assert not any(logging.getLogger(name).isEnabledFor(logging.WARNING) for name in ("psycopg", "stamina"))

@@ -8,7 +8,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from app.cli import output
+from app.cli import render
 from app.cli.render import Table, Words, cell, document, first, say_words, show
 
 
@@ -31,7 +31,7 @@ def test_words_are_lines_and_tables(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_long_value_makes_no_other_line_longer(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False, soft_wrap=True)
-    monkeypatch.setattr(output, "console", lambda: shown)
+    monkeypatch.setattr(render, "console", lambda: shown)
     say_words([Table(["column", "value"], [["id", "7"], ["text", "x" * 500]])])
     printed = re.sub(r"\x1b\[[0-9]*m", "", shown.file.getvalue())
     assert printed.splitlines() == ["column  value", "id      7", f"text    {'x' * 500}"]

@@ -17,7 +17,7 @@ from app.common.metrics import Metrics
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer, Result
 from app.data_layer.store_wiring import open_repository, open_supabase
-from app.parity.sameness import differences
+from app.parity.comparison import differences
 from app.settings import Settings
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import models
-from app.parity.sameness import differences
+from app.parity.comparison import differences
 from app.stores.codec.rows import table_of
 from tests.contract.stores import Stores, rows_of
 from tests.contract.test_lists import OTHER, SALON, ids, insert_bookings, records

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.data_layer import Health, Result
-from app.parity.sameness import differences
+from app.parity.comparison import differences
 
 
 def answer(operation: str, data: Any, **metadata: Any) -> Result[Any]:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text, types
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import Ends
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from

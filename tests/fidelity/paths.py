@@ -71,6 +71,37 @@ def travel(admin_url: str, pair: Pair, directory: Path) -> Result:
     return result
 
 
+def travel_by_stream(admin_url: str, pair: Pair, directory: Path) -> Result:
+    """Move a pair by change streams, there and back, on a server that decodes its log."""
+    result = Result(pair, ("connection", "forward"))
+    with place(admin_url, pair, directory) as there:
+        try:
+            with _source(there, "connection") as settings:
+                _by_stream(_Move(result, there, settings))
+        finally:
+            for url in (there.source, there.target):  # a database with a slot cannot be dropped
+                execute(url, [_DROP_SLOTS])
+    return result
+
+
+_DROP_SLOTS = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+_STREAM = "--by stream --until-lsn now --accept-unbounded-wal --max-deletes 1000"
+
+
+def _by_stream(move: _Move) -> None:
+    if not move.copied():
+        return
+    move(f"sync {_STREAM}")
+    execute(move.place.source, move.pair.changes)
+    move(f"sync {_STREAM}")
+    move("verify")
+    move.settings["USE_REPOSITORY_PATTERN"] = "true"
+    for changes in ((), move.pair.back):
+        execute(move.place.target, changes)
+        move(f"sync --reverse {_STREAM} --accept source-triggers-unseen --overwrite")
+    move("verify")
+
+
 def _forward(move: _Move) -> None:
     """A copy, a sync of changes, and a repair of what was spoilt."""
     move.clear = move("preflight").code == 0

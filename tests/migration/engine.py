@@ -19,7 +19,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.target.target_session import open_target
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 
 METADATA = MetaData()
 Table("users", METADATA, Column("id", Integer, primary_key=True), Column("name", Text))

@@ -15,8 +15,7 @@ from app.migration.preflight.duplicates import unique_keys
 from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS
 from app.migration.tables.copy_table import key_columns
-from app.migration.tables.metadata import load_metadata
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import load_metadata, select_tables
 from app.migration.verify.options import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase

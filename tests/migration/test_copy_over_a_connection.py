@@ -15,7 +15,7 @@ from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.streams import SourceStream
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.models import Base
 from tests.fixtures.sources import Routed, Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from

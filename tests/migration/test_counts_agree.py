@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from app.errors import MigrationError
 from app.migration.copy import completeness, range_copier
 from app.migration.copy.copier import CopyOptions
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fidelity.key_kinds import KEYS, KeyKind
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from

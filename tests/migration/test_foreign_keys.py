@@ -15,7 +15,7 @@ from app.migration.copy.copier import CopyOptions
 from app.migration.copy.range_copier import RangeOptions
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.target import foreign_keys
 from tests.cli.command import start
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from

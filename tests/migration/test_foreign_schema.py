@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Computed, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer

@@ -9,7 +9,7 @@ from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.quarantine.quarantined_rows import holds_phone
 from app.migration.quarantine.replay import replay
 from app.migration.tables.copy_table import UniqueIndex, key_columns
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from

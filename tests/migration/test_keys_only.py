@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.preflight.schemas.target_schema import examine_against
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.cli.command import Command, Outcome
 from tests.fixtures.sources import Ends
 from tests.migration.engine import copy_from, execute, query, row_texts, value

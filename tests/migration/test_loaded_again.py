@@ -9,7 +9,7 @@ from app.errors import MigrationError
 from app.migration.quarantine.replay import replay
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from

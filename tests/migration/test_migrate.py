@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.migrate import MigrateOptions, migrate
+from app.migration.migrate import MigrateReport, migrate
 from app.migration.sources.source import Progress, Source
 from app.migration.target.target_session import open_target
 from app.schema import revisions
@@ -44,13 +44,15 @@ class Move:
             yield source, Told()
         await self.begin_another_run(f"after {step}")
 
-    def options(self) -> MigrateOptions:
+    async def make(self, *names: str) -> MigrateReport:
         upgraded: list[Upgrade] = []
 
         async def upgrade() -> Upgrade:
             return revisions.upgrade(self.target)
 
-        return MigrateOptions(
+        return await migrate(
+            self.target,
+            tables(*names),
             CopyOptions(),
             upgrade=upgrade,
             look=self.look,
@@ -65,7 +67,7 @@ async def test_no_other_run_begins_while_a_move_is_at_work(
 ) -> None:
     add_clients(source_database, 30)
     move = Move(pages, fresh_database)
-    report = await migrate(fresh_database, tables("clients", "staff"), move.options())
+    report = await move.make("clients", "staff")
     assert report.complete
     assert report.upgraded is not None
     assert move.steps == ["look", "copy", "after copy", "30 rows", "verify", "after verify"]

@@ -5,7 +5,7 @@ from sqlalchemy import Column, Date, Integer, MetaData, Numeric, Table, Text
 
 from app.migration.copy.copier import CopyOptions
 from app.migration.quarantine.replay import replay
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from

@@ -9,7 +9,7 @@ from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.load import loader as load
 from app.migration.runs.report import Loaded
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import REOPEN, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from

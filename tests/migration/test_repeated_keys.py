@@ -5,7 +5,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.preflight.schemas.target_schema import examine_against
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query
 from tests.migration.two_ends import sync_from

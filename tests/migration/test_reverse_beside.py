@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text
 
 from app.migration.sync.sync_report import SyncReport
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from

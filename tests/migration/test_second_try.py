@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, row_texts, value
 from tests.migration.two_ends import sync_from

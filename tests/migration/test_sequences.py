@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.migration.sync import forward as sync_forward
 from app.migration.sync import source_writers
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source

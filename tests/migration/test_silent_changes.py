@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from
@@ -69,6 +69,17 @@ async def test_a_virtual_column_of_the_source(make_source: MakeSource, fresh_dat
     execute(source.database_url, "ALTER TABLE held ALTER v SET EXPRESSION AS (id * 3)")
     assert (await sync_from(source, fresh_database, CHOSEN)).complete
     assert query(fresh_database, ROWS) == query(source.database_url, ROWS) == [(1, 3, None), (2, 6, None)]
+
+
+async def test_a_column_that_the_models_get_later(make_source: MakeSource, fresh_database: str) -> None:
+    source = make_source(FILLED)
+    execute(fresh_database, SCHEMA)
+    narrow = MetaData()
+    Table("held", narrow, Column("id", Integer, primary_key=True), Column("v", Text))
+    assert (await copy_from(source, fresh_database, select_tables(narrow))).complete
+    assert (await sync_from(source, fresh_database, select_tables(narrow))).complete
+    assert (await sync_from(source, fresh_database, CHOSEN)).tables["held"].updated == 2
+    assert query(fresh_database, ROWS) == query(source.database_url, ROWS)
 
 
 async def test_what_the_target_changes_without_a_write(make_source: MakeSource, fresh_database: str) -> None:

@@ -12,7 +12,7 @@ from app.migration.load import loader
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.tables.described_table import describe
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import open_target
 from app.state.runs.runs import begin

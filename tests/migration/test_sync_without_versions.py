@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import Source, served_in_pages
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from

@@ -7,7 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.sync import forward as sync_forward
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.next_step import Command, NextStep
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
@@ -158,7 +158,7 @@ async def test_a_comparison_that_stops_is_the_copys(
         raise MigrationError("the source does not answer", step="verify", next_step=NextStep(Command("verify")))
 
     with monkeypatch.context() as patched:
-        patched.setattr("app.migration.copy.changed_on_the_way.verify", lost)
+        patched.setattr("app.migration.copy.after_copy.verify", lost)
         with pytest.raises(MigrationError) as stopped:
             await copy_from(source, fresh_database, _CHOSEN)
     assert (stopped.value.step, str(stopped.value.next_step)) == ("copy", "botdata copy, which compares them again")

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from app.common.schemas import Schemas
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.state.versions import VERSIONS
 from app.stores.postgres.database_url import shown_url
 from tests.fixtures.sources import Source

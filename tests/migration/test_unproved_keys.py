@@ -12,8 +12,8 @@ from app.cutover.stages import Store
 from app.errors import MigrationError
 from app.migration.quarantine.replay import replay
 from app.migration.runs.status import read_status
+from app.migration.tables.metadata import select_tables
 from app.migration.tables.put_aside import BE_SILENT
-from app.migration.tables.selected_tables import select_tables
 from app.migration.target import foreign_keys
 from app.migration.target.target_session import open_target
 from app.migration.verify.options import VerifyOptions

@@ -12,7 +12,7 @@ from app.migration.load import loader
 from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.quarantine.replay import replay
 from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from

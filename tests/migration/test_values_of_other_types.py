@@ -7,7 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.types import NullType
 
 from app.errors import MigrationError
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import Ends, MakeSource
 from tests.migration.engine import copy_from, execute, row_texts, value, verify_from
 from tests.migration.two_ends import sync_from

@@ -12,7 +12,7 @@ from app.common.keys import Key
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Source

@@ -10,7 +10,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from app.notify import troubles
-from app.notify.away import Away
+from app.notify.delivery import Away
 from app.notify.troubles import look_for_trouble
 from app.settings import Settings
 from app.state.tool_schema import is_current

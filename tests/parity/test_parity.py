@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from app.embedded.salon import fill_salon
 from app.errors import MigrationError
-from app.parity import reserved_company
+from app.parity import samples
 from app.parity.check import check_parity
 from app.parity.comparison import Comparison
-from app.parity.reserved_company import COMPANY_ID, TITLE
+from app.parity.samples import COMPANY_ID, TITLE
 from app.schema import revisions
 from app.settings import Settings
 from tests.support.postgres import PostgresServer
@@ -176,4 +176,4 @@ async def test_two_stores_that_fail_alike_are_not_equal(settings: Settings, supa
 
 
 def test_the_reserved_company_is_an_integer_that_both_stores_take() -> None:
-    assert 2**30 < reserved_company.COMPANY_ID < 2**31
+    assert 2**30 < samples.COMPANY_ID < 2**31

@@ -17,6 +17,7 @@ from sqlalchemy import Select, literal_column, select, text
 from app.data_layer import open_data_layer
 from app.data_layer.layer import DataLayer
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.repositories import UnitOfWork
 from app.settings import Settings
 from app.state.fetching import fetch_row, fetch_value
 from app.stores.postgres.database import Database
@@ -298,17 +299,24 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
                 for _ in range(8):
                     assert await fetch_value(connection, "SELECT 'right'") == "right"
             await database.close()
-            database = Database(url)
-            with pytest.raises(OutcomeUnknownError):
-                await _write(database)
-            assert database.is_pooled
-            await database.close()
+            for write in (_write, _upsert):
+                database = Database(url)
+                with pytest.raises(OutcomeUnknownError):
+                    await write(database)
+                assert database.is_pooled
+                await database.close()
 
 
 async def _write(database: Database) -> None:
     async with database.writer() as connection:
         for _ in range(8):
             await connection.execute("SELECT 'right'")
+
+
+async def _upsert(database: Database) -> None:
+    async with UnitOfWork(database) as work:
+        for _ in range(8):
+            await work.clients.upsert([{"yclients_id": 1, "company_id": 7, "phone": "79"}])
 
 
 @pytest.mark.parametrize("parameters", [{}, {"pgbouncer": "true"}])

@@ -7,12 +7,12 @@ from typing import Protocol
 from sqlalchemy import Table
 
 from app.migration.preflight.findings import Accepted, PreflightReport
-from app.migration.preflight.opening import Supabase
 from app.migration.preflight.run import run_preflight
 from app.migration.preflight.schemas.target_schema import Examine
-from app.migration.tables.selected_tables import select_tables
+from app.migration.sources.opening import Supabase
+from app.migration.tables.metadata import select_tables
 from app.models import Base
-from app.schema.state import ExamineSchema
+from app.schema.plan import ExamineSchema
 from tests.migration.engine import QUICK
 
 

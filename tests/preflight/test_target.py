@@ -12,9 +12,9 @@ from app.migration.preflight.findings import CODES
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import TargetState, examine_against
 from app.migration.preflight.surroundings import travels_openly
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.schema import revisions
-from app.schema.state import ExamineSchema
+from app.schema.plan import ExamineSchema
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute, query, value
 from tests.migration.test_foreign_schema import METADATA

@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
 from app.migration.preflight.schemas.target_schema import examine_against
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.models import Base
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, value, verify_from

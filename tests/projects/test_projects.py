@@ -11,7 +11,7 @@ from psycopg import sql
 from sqlalchemy import MetaData, Table, create_engine
 
 from app.embedded import EmbeddedPostgres
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.verify.options import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase

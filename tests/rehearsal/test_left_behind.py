@@ -12,11 +12,10 @@ import pytest
 from psycopg import sql
 
 from app.cutover.moves.uninstalling import refuse_with_rehearsals
-from app.errors import MigrationError
+from app.errors import MigrationError, UnavailableError
 from app.migration.target.target_session import open_target
 from app.rehearsal.database import Leftovers, remove_leftovers, throw_away_database
-from app.rehearsal.directory import make_directory
-from app.rehearsal.places import Places
+from app.rehearsal.places import Places, make_directory
 from app.state.rehearsals import OWNER, note_made, record_rehearsal, take_lock
 from tests.cli.command import start
 from tests.migration.engine import add_clients, query
@@ -53,6 +52,28 @@ def _make(target: str, mark: str | None = f"botdata rehearsal {_ID}") -> None:
         connection.execute(f"CREATE DATABASE {_NAME} TEMPLATE template0")
         if mark is not None:
             connection.execute(f"COMMENT ON DATABASE {_NAME} IS '{mark}'")
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_server_that_starts_again_is_waited_for(
+    target: str, monkeypatch: pytest.MonkeyPatch, is_back: bool
+) -> None:
+    whole, told, refusals = Places.server_session, [], 0
+    monkeypatch.setattr("app.rehearsal.database._RECOVERS", 0.6)
+
+    async def away_for_a_while(places: Places, name: str | None = None) -> psycopg.AsyncConnection:
+        nonlocal refusals
+        if refusals > 0:
+            refusals -= 1
+            raise MigrationError("it cannot be reached") from UnavailableError("in recovery")
+        return await whole(places, name)
+
+    monkeypatch.setattr(Places, "server_session", away_for_a_while)
+    async with throw_away_database(Places(target), told.append, stand_in=False) as made:
+        refusals = 1 if is_back else 9
+    assert (len(told), len(made.left)) == ((0, 0) if is_back else (1, 1))
+    refusals = 0
+    assert (await _next_start(target)).removed == (() if is_back else (made.name,))
 
 
 async def test_one_that_is_recorded_marked_and_not_owned_is_dropped(target: str) -> None:

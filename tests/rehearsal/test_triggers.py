@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from app.migration.target.target_session import open_target
-from app.rehearsal.triggers import disable_triggers
+from app.rehearsal.database import disable_triggers
 from tests.migration.engine import execute
 
 _SCHEMA = """

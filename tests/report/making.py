@@ -12,7 +12,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.common.latency import Latencies
 from app.embedded.salon import fill_salon
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.target.target_session import open_target
 from app.models import Base
 from app.report.making import make_report

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.tables.described_table import describe
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 from app.migration.target.target_session import open_target
 from app.report.making import digest_source, digest_target, with_columns
 from app.state.digests import Bucket, KeptDigest, ensure_key

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.tables.selected_tables import select_tables
+from app.migration.tables.metadata import select_tables
 
 
 def one(*columns: Any, name: str = "t") -> list[Table]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson, GivenOptions, names_in
+from app.cli.options import AsJson, GivenOptions, again, names_in
 from app.cli.render import SHOWN, Document, Words, document, first, say, show
 from app.cli.running import carry_out, load_settings
 from app.cli.work import shown_source
 
 if TYPE_CHECKING:
     from app.adopt.adopt import AdoptReport
-    from app.adopt.catalog import Difference
+    from app.adopt.proof import Difference
     from app.adopt.scratch import Embedded
 
 
@@ -69,8 +69,7 @@ def adopt(
     """
     from app.adopt.adopt import AdoptOptions
     from app.adopt.adopt import adopt as make
-    from app.adopt.schema_file import loaded
-    from app.adopt.scratch import ScratchPlaces
+    from app.adopt.scratch import ScratchPlaces, loaded
 
     settings = load_settings()
     url = source or (settings.migration_source.get_secret_value() if settings.migration_source else None)
@@ -85,8 +84,6 @@ def adopt(
     chosen = names_in(schemas) if schemas is not None else None
     if chosen == []:
         raise typer.BadParameter("it names no schema", param_hint="--schemas")
-    texts = (("--schema-file", schema_file), ("--schemas", schemas), ("--pg-dump", pg_dump))
-    flags = (("--with-auth", with_auth), ("--with-auth-secrets", with_auth_secrets), ("--with-grants", with_grants))
     embedded, own_pg_dump = _embedded()
     options = AdoptOptions(
         chosen,
@@ -105,10 +102,16 @@ def adopt(
         async with loaded(schema_file, options.places) as database:
             return await make(database, directory, options)
 
-    again = [f"--source {shlex.quote(shown_source(source))}"] if source is not None else []
-    again += [f"{option} {shlex.quote(str(text))}" for option, text in texts if text is not None]
-    again += [option for option, given in flags if given]
-    report = carry_out(work(), GivenOptions("adopt", own=(*again, shlex.quote(str(directory)))))
+    own = again(
+        source=None if source is None else shown_source(source),
+        schema_file=schema_file,
+        schemas=schemas,
+        pg_dump=pg_dump,
+        with_auth=with_auth,
+        with_auth_secrets=with_auth_secrets,
+        with_grants=with_grants,
+    )
+    report = carry_out(work(), GivenOptions("adopt", own=(*own, shlex.quote(str(directory)))))
     found = adopt_document(report)
     show(found, adopt_words(report, found), as_json, beside=True, code=_NOT_PROVED if report.proof is None else 1)
 

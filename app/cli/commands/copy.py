@@ -20,7 +20,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.render import SHOWN, Document, Table, Words, document, reason, show
 from app.cli.work import Work
@@ -86,7 +86,7 @@ def copy(
         source,
         metadata,
         source_schema,
-        checks=repeated(ignore_column, accept),
+        checks=again(ignore_column=ignore_column, accept=accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
         max_rate=max_rate,
     )
@@ -105,8 +105,8 @@ def copy(
 
 
 def own_options(*, overwrite: bool, jobs: int) -> list[str]:
-    """A copy's own options as they are to be repeated; --restart is not, since the next copy is to go on."""
-    return ["--overwrite"] * overwrite + [f"--jobs {jobs}"] * (jobs != JOBS)
+    """A copy's own options as they are to be again; --restart is not, since the next copy is to go on."""
+    return again(overwrite=overwrite, jobs=None if jobs == JOBS else jobs)
 
 
 def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: int, jobs: int) -> CopyOptions:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from app.cli.running import run_async
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
     from app.migration.runs.report import CopyReport, VerifyReport
-    from app.migration.sources.rest.rest_source import RestSource
+    from app.migration.sources.source import Source
     from app.parity.comparison import Comparison
     from app.settings import Settings
 
@@ -112,7 +111,7 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
 
 async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
     from app.migration.copy.copier import copy
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.migration.verify.verifier import verify
     from app.models import Base
     from app.parity.check import check_parity
@@ -127,23 +126,16 @@ async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyRe
     return copied, verified, await check_parity(settings, size=40, writes=True)
 
 
-@asynccontextmanager
-async def _open_source(settings: Settings) -> AsyncIterator[RestSource]:
-    from app.migration.sources.rest.rest_source import RestSource
-    from app.stores.supabase.client import SupabaseRest
+def _open_source(settings: Settings) -> AbstractAsyncContextManager[Source]:
+    from app.migration.sources.opening import Supabase, open_source
 
-    url, key = settings.require_supabase()
-    rest = await SupabaseRest.open(url, key)
-    try:
-        yield RestSource(rest, url)
-    finally:
-        await rest.close()
+    return open_source(Supabase(*settings.require_supabase()), step="demo")
 
 
 def _write_report(settings: Settings) -> Path:
     """The report of the demo's move, in the working directory."""
     from app.cli.commands.report.command import spoken_here, write_report
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.models import Base
     from app.report.making import make_report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +24,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.project import read_project
 from app.cli.render import Document, document, say, say_words, show
@@ -65,7 +66,6 @@ def migrate(
     from app.cli.reports.copy_report import copy_document, copy_end, copy_words
     from app.cli.reports.verify_report import verify_document, verify_end, verify_words
     from app.migration.copy.copier import CopyOptions
-    from app.migration.migrate import MigrateOptions
     from app.migration.migrate import migrate as move
 
     work = Work.prepare(
@@ -76,7 +76,7 @@ def migrate(
         source,
         metadata,
         source_schema,
-        checks=repeated(ignore_column, accept),
+        checks=again(ignore_column=ignore_column, accept=accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
         max_rate=max_rate,
     )
@@ -87,7 +87,10 @@ def migrate(
         )
         return replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN))
 
-    options = MigrateOptions(
+    moving = partial(
+        move,
+        work.target,
+        work.tables,
         copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs),
         upgrade=upgrade_of(work),
         look=look,
@@ -107,7 +110,7 @@ def migrate(
             differences=ends[1].differences,
         )
 
-    report = work.carry_out(lambda: move(work.target, work.tables, options), end_of)
+    report = work.carry_out(moving, end_of)
     copied, verified = copy_document(report.copied, work.given), verify_document(report.verified, work.given)
     following = None
     if report.verified.clean and not report.copied.complete:  # its rows are equal, and something else is left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +20,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.render import Document, Table, Words, complain, document, say, say_words, show
 from app.cli.work import Work
@@ -71,11 +70,8 @@ def preflight(
         metadata,
         source_schema,
         check_key=False,
-        checks=repeated(ignore_column, accept),
-        own=[
-            *([] if app_role is None else [f"--app-role {shlex.quote(app_role)}"]),
-            *["--by stream"] * (by is By.STREAM),
-        ],
+        checks=again(ignore_column=ignore_column, accept=accept),
+        own=again(app_role=app_role, by=by if by is By.STREAM else None),
     )
     if by is By.STREAM:
         work.require_stream("--by")
@@ -95,7 +91,7 @@ async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) 
 
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
-    from app.migration.stream.source.requirements import examine_stream
+    from app.migration.stream.source.gaps import examine_stream
 
     async with work.open_source(complain) as source:
         assert isinstance(source, PostgresSource)
@@ -165,11 +161,11 @@ async def examine(
     upgrades: bool,
     app_role: str | None = None,
 ) -> PreflightReport:
-    from app.migration.preflight.opening import Supabase
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_schema import examine_against
+    from app.migration.sources.opening import Supabase
     from app.models import Base
-    from app.schema.state import ExamineSchema
+    from app.schema.plan import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
     source: Supabase | str

@@ -1,13 +1,12 @@
 """The commands `botdata quarantine ...`: rows that the target refused, seen, mended and loaded again."""
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.options import AsJson, GivenOptions, Metadata, Tables, names_in
+from app.cli.options import AsJson, GivenOptions, Metadata, Tables, again, names_in
 from app.cli.project import models_of
 from app.cli.render import document
 from app.cli.render import show as show_found
@@ -139,10 +138,8 @@ def _target() -> str:
 
 def _chosen(command: str, tables: str | None, metadata: str | None) -> tuple[list[str] | None, GivenOptions]:
     """The tables named, and the options to repeat in the next command."""
-    models = (f"--metadata {metadata}",) if metadata else ()
-    if tables is None:
-        return None, GivenOptions(command, source=models)
-    names = names_in(tables)
-    if not names:
+    names = None if tables is None else names_in(tables)
+    if names == []:
         raise typer.BadParameter("no table is named", param_hint="--tables")
-    return names, GivenOptions(command, (f"--tables {shlex.quote(','.join(names))}",), models)
+    chosen = again(tables=None if names is None else ",".join(names))
+    return names, GivenOptions(command, tuple(chosen), tuple(again(metadata=metadata)))

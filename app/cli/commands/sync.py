@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
-    repeated,
+    again,
 )
 from app.cli.render import progress, show
 from app.cli.work import Work
@@ -91,13 +90,18 @@ def sync(
     if until_lsn is not None and by is not By.STREAM:
         raise typer.BadParameter("it goes with --by stream only", param_hint="--until-lsn")
     accepted = accepted_of(None, accept)
-    switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
-    own = [name for name, is_on in switches.items() if is_on]
     streams = by is By.STREAM
-    if streams:
-        own += ["--by stream", *([f"--until-lsn {shlex.quote(until_lsn)}"] if until_lsn is not None else [])]
-        own += [f"--max-wal {max_wal}"] * (max_wal != _MAX_WAL) + ["--accept-unbounded-wal"] * accept_unbounded_wal
-    own += repeated(None, accept)
+    own = again(
+        reverse=reverse,
+        follow=follow,
+        until_clean=until_clean,
+        overwrite=overwrite,
+        by=by if streams else None,
+        until_lsn=until_lsn,
+        max_wal=max_wal if streams and max_wal != _MAX_WAL else None,
+        accept_unbounded_wal=streams and accept_unbounded_wal,
+        accept=accept,
+    )
     work = Work.prepare(
         "sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own, max_rate=max_rate
     )

@@ -160,6 +160,7 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
                 "images_hold_keys_only": table.keys_only,
                 "spared": table.spared,
                 "still_different": table.unsettled,
+                "in_quarantine": table.left,
                 "refused": refused_list(table.refused),
             }
             for table in report.tables.values()

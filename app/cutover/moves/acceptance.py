@@ -4,7 +4,7 @@ from datetime import date
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.stage_row import UNCHANGED, open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, changing, open_cutover
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.privacy import mask_free_text
@@ -36,10 +36,7 @@ async def accept(settings: Settings, method: str, field: str, *, reason: str, un
             next_step=NextStep(Command("verify"), ", which tells the rows; what is to stay so: advance with --force"),
         )
     reason = mask_free_text(reason, settings.secrets())
-    async with (
-        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
-        connection.transaction(),
-    ):
+    async with changing(settings, _STEP) as connection:
         accepted = await state.accept(connection, method, field, reason=reason, until=until)
         if accepted is None:
             raise await _unknown(connection, method, field)
@@ -54,10 +51,7 @@ async def withdraw(settings: Settings, method: str, field: str) -> None:
     Raises:
         MigrationError: it is not accepted, or the target cannot be used.
     """
-    async with (
-        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
-        connection.transaction(),
-    ):
+    async with changing(settings, _STEP) as connection:
         if not await state.withdraw(connection, method, field):
             known = ", ".join(one.subject for one in await state.read_accepted(connection)) or "none"
             raise MigrationError(

@@ -1,6 +1,6 @@
 """Forgetting a process that ended without a goodbye, so that moves no longer wait for it."""
 
-from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, changing, lock_stage_row
 from app.cutover.stages import Store
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
@@ -21,10 +21,7 @@ async def forget(settings: Settings, name: str, *, force: str | None = None) -> 
     Raises:
         MigrationError: there is no such process, or it reports, or the target cannot be used.
     """
-    async with (
-        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
-        connection.transaction(),
-    ):
+    async with changing(settings, _STEP) as connection:
         row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)  # no move is made meanwhile
         processes = {process.name: process for process in await read_processes(connection)}
         process = processes.get(name)

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
 from app.cutover.moves.gates.copied_gate import not_past
-from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.objection import Objection, bring_back
 from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, MoveUnknownError, kept, lock_stage_row, require_standby
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
@@ -244,7 +244,7 @@ def _late_process(process: Process) -> Objection:
     if process.silent:
         return Objection(
             f"process {process.name}: no report for {process.age:,.0f} s",
-            f"bring it back, or stop it; if it has ended: botdata cutover forget {process.name}",
+            bring_back(process.name),
         )
     counts = {"calls in flight": process.in_flight, "mirrors pending": process.pending}
     doing = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)

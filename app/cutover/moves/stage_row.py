@@ -14,6 +14,7 @@ from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.errors import MigrationError, OutcomeUnknownError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
+from app.settings import Settings
 from app.state.cutover.moves import try_commit
 from app.state.cutover.stage import StageRow, lock_holders, read_stage_row, refuse_moved_out
 from app.state.tool_schema import is_current
@@ -151,3 +152,10 @@ async def open_cutover(
                 refuse_moved_out(await read_stage_row(connection), schemas_of(connection), step=step, pending=pending)
                 await require_standby(connection, step=step)
             yield connection
+
+
+@asynccontextmanager
+async def changing(settings: Settings, step: str) -> AsyncIterator[AsyncConnection]:
+    """The same to the target of the settings, to be written in one transaction."""
+    async with open_cutover(settings.require_database_url(), step, writes=True) as connection, connection.transaction():
+        yield connection

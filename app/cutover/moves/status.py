@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.objection import Objection, bring_back
 from app.cutover.moves.gates.objections import objections
 from app.cutover.moves.gates.standby_gate import Standbys, read_standbys, standby_trouble, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
@@ -133,7 +133,7 @@ def _troubles(process: Process, row: StageRow) -> list[Objection]:
             Objection(
                 f"process {process.name} last reported {process.age:,.0f} s ago, and counts as running at "
                 f"{process.stage}",
-                f"bring it back, or stop it; if it has ended: botdata cutover forget {process.name}",
+                bring_back(process.name),
             )
         ]
     found = []

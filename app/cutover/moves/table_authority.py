@@ -8,7 +8,7 @@ from app.cutover.locks import HOLD_TABLE
 from app.cutover.moves.gates import copied_gate
 from app.cutover.moves.gates.id_gap import raise_sequences, read_gaps
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, changing, lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY, READ_TABLES
 from app.errors import MigrationError, SettingsError, StoreError
@@ -57,10 +57,7 @@ async def move_table(
     """
     _refuse_other(table)
     shared_ids = await _shared_ids(settings, table, dry_run=dry_run) if to is Store.POSTGRES else []
-    async with (
-        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
-        connection.transaction(),
-    ):
+    async with changing(settings, _STEP) as connection:
         row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)
         if row.moved_at is None and to is Store.POSTGRES:
             raise MigrationError(  # also with --force: a sync would put Supabase's rows over newer ones
@@ -109,8 +106,7 @@ async def _shared_ids(settings: Settings, table: str, *, dry_run: bool) -> list[
         return [Objection(f"the highest ids of Supabase could not be read: {error}", "botdata preflight")]
     return [
         Objection(
-            f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
-            f"{one.source_highest:,}: the two would give out the same ids",
+            one.clash,
             f"a smaller CUTOVER_ID_GAP, then: botdata {_STEP} {table} postgres"
             if one.overflows(settings.cutover_id_gap)
             else f"botdata {_STEP} {table} postgres, which raises the sequence first",

@@ -16,7 +16,7 @@ from app.migration.keys.key_listing import (
 )
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
-from app.migration.sources.counts import known_count
+from app.migration.sources.moved_tables import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable

@@ -10,21 +10,18 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.copy.changed_on_the_way import compare_where_due
+from app.migration.copy.after_copy import compare_where_due, try_again
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.range_copier import RangeCopy, RangeOptions, TableJob
-from app.migration.copy.second_try import try_again
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.runs.report import CopyReport, TableCopied, refusals_of
-from app.migration.sources.ahead import ahead
-from app.migration.sources.counts import known_count, shown_count
-from app.migration.sources.moved_tables import choose_moved
+from app.migration.sources.moved_tables import choose_moved, known_count, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Progress, Source
+from app.migration.sources.source import Progress, Source, ahead
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.foreign_keys import without_foreign_keys

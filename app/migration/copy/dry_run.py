@@ -15,8 +15,7 @@ from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.runs.report import Refusal
-from app.migration.sources.counts import exact_count, pick_keys
-from app.migration.sources.moved_tables import NotMoved, choose_moved
+from app.migration.sources.moved_tables import NotMoved, choose_moved, exact_count, pick_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page, Progress, Source

@@ -10,11 +10,10 @@ from psycopg.pq import TransactionStatus
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.load import statements
-from app.migration.sources.ahead import ahead
-from app.migration.sources.counts import known_count
+from app.migration.sources.moved_tables import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import VERSION, Source
+from app.migration.sources.source import VERSION, Source, ahead
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep

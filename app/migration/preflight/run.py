@@ -22,7 +22,6 @@ from app.migration.preflight.findings import (
     finding,
 )
 from app.migration.preflight.following import next_at
-from app.migration.preflight.opening import Supabase, open_source
 from app.migration.preflight.parents import (
     LeadingOut,
     keys_leading_out,
@@ -38,10 +37,11 @@ from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import Server, examine_source, examine_target
 from app.migration.retry import Limits, patiently
 from app.migration.sources.moved_tables import partitions_among
+from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import identifier_of, keeps_unique, key_columns, name_of
-from app.migration.tables.grants import SERVICE_ROLE
+from app.migration.tables.rights import SERVICE_ROLE
 from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
@@ -124,7 +124,7 @@ class _Look:
         """Both ends once more: what the source's rows refer to against what the target holds."""
         try:
             async with (
-                open_source(self.of_source, self.limits, self.on_retry) as source,
+                open_source(self.of_source, self.on_retry, step="preflight", limits=self.limits) as source,
                 open_target(self.of_target, step="preflight") as target,
             ):
                 return await parent_findings(self.tables, self.leading_out, (target, source))

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from app.common.schemas import schemas_of
 from app.migration.load.refusals import distributed_tables, is_schema_distributed, undistribute
 from app.migration.load.table_authority import read_authority
-from app.migration.preflight.collations import collation_findings
+from app.migration.preflight.duplicates import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.writes import examine_writes

@@ -13,7 +13,7 @@ from app.migration.preflight.findings import Accepted, Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.sources.postgres_source import connect_to_source
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
-from app.migration.tables import row_security
+from app.migration.tables import rights
 from app.migration.tables.copy_table import (
     identifier_of,
     key_columns,
@@ -51,12 +51,12 @@ async def examine_writes(
         elif trouble := key_trouble(there.quoted, key, unique):
             message = f"the target's {there.name}: {trouble[0]}"
             found.append(finding("target-key-missing", message, trouble[1], table=there.name))
-    if await row_security.hides_rows(connection, qualified):
+    if await rights.hides_rows(connection, qualified):
         found.append(
             finding(
                 "target-rows-hidden",
                 f"row-level security of the target's {there.name} applies to the role: it may hide or refuse rows",
-                row_security.remedy(there.quoted),
+                rights.remedy(there.quoted),
                 table=there.name,
             )
         )

@@ -10,7 +10,7 @@ from sqlalchemy import MetaData
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.tables.copy_table import key_columns, name_of
-from app.migration.tables.selected_tables import find_table
+from app.migration.tables.metadata import find_table
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
@@ -20,37 +20,35 @@ _ONLY_READS = "nothing is changed by it"
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row in quarantine, with its values.
+class ListedRow:
+    """A row in quarantine without its values; phone numbers in its key are masked.
 
     Attributes:
         number: names the row in commands.
-        key: the primary key as text, as it is.
-        sqlstate, message, place: PostgreSQL's reason; a message may quote values, a place is a constraint or column.
+        key: the primary key as text.
+        sqlstate, place: PostgreSQL's reason; a place is a constraint or column.
         refused_at: in UTC, to the second, as ISO 8601.
-        row: each column's text as the source sent it, None for NULL.
     """
 
     number: int
     table: str
     key: Key
     sqlstate: str
-    message: str
     place: str | None
     refused_at: str
-    row: dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class ListedRow:
-    """A row in quarantine without its values; phone numbers in its key are masked."""
+class RefusedRow(ListedRow):
+    """A row in quarantine, with its values, and its key as it is.
 
-    number: int
-    table: str
-    key: Key
-    sqlstate: str
-    place: str | None
-    refused_at: str
+    Attributes:
+        message: PostgreSQL's own, which may quote values.
+        row: each column's text as the source sent it, None for NULL.
+    """
+
+    message: str
+    row: dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +127,8 @@ async def read_rows(
     if not await quarantine.exists(connection):
         return
     async with aclosing(quarantine.read_rows(connection, numbers, tables)) as rows:
-        async for number, table, key, *rest in rows:
-            yield RefusedRow(number, table, tuple(key), *rest)
+        async for number, table, key, sqlstate, message, place, refused_at, row in rows:
+            yield RefusedRow(number, table, tuple(key), sqlstate, place, refused_at, message, row)
 
 
 async def choose_tables(

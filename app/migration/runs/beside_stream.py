@@ -3,8 +3,6 @@
 So a difference is one that the stream has left, and not one that it was about to bring.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from datetime import datetime

@@ -3,8 +3,6 @@
 Its pace follows the pause that somebody asked for there.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress

@@ -1,15 +1,18 @@
-"""Which of the chosen tables are moved: with their partitions, none without columns, over REST none without a key."""
+"""Which of the chosen tables a source can give, how many rows they have, and a sample of their keys."""
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.errors import MigrationError
+from app.common.keys import Key
+from app.errors import CountTimeoutError, MigrationError, StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Progress, Source
-from app.migration.tables.copy_table import identifier_of, key_columns, name_of, named, read_unique_indexes
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Progress, Source, key_of, records_of
+from app.migration.tables.copy_table import CopyTable, identifier_of, key_columns, name_of, named, read_unique_indexes
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_rows, fetch_value
 
@@ -82,3 +85,58 @@ async def _has_key(connection: AsyncConnection, table: Table) -> bool:
     if key_columns(table, await read_unique_indexes(connection, qualified)):
         return True
     return bool(await fetch_value(connection, "SELECT to_regclass(%s) IS NULL", [qualified]))
+
+
+async def known_count(source: Source, table: CopyTable) -> int | None:
+    """The exact number of rows; None where the source takes too long to count them: the keys decide then."""
+    try:
+        return await source.count(table)
+    except CountTimeoutError:
+        return None
+
+
+async def shown_count(source: Source, table: CopyTable) -> int:
+    """A number of rows for a progress bar: the exact one, else about how many, else 0."""
+    rows = await known_count(source, table)
+    if rows is None and isinstance(source, RestSource):
+        try:
+            rows = await source.estimate(table)
+        except StoreError:
+            return 0
+    return rows or 0
+
+
+async def exact_count(source: Source, table: CopyTable) -> int:
+    """The exact number of rows, by a listing of the keys where the source takes too long to count them.
+
+    Raises:
+        StoreError: it cannot be had.
+    """
+    try:
+        return await source.count(table)
+    except CountTimeoutError:
+        if not isinstance(source, RestSource):
+            raise
+        return await source.listed_count(table)
+
+
+async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
+    """The keys of `wanted` rows, each row being as likely as any other; of all rows where there are fewer."""
+    if isinstance(source, PostgresSource):
+        key = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
+        query = sql.SQL("SELECT {} FROM {} ORDER BY random() LIMIT {}").format(
+            key, (await source.own(table)).rows, sql.Literal(wanted)
+        )
+        return sorted(map(tuple, await source.fetch(query)))
+    assert isinstance(source, RestSource)
+    picked: list[Key] = []
+    seen = 0
+    chance = random.Random()  # noqa: S311 - nothing secret depends on it
+    async for page in source.key_pages(table):
+        for record in records_of(page.body):
+            seen += 1
+            if len(picked) < wanted:
+                picked.append(key_of(record, table))
+            elif (place := chance.randrange(seen)) < wanted:
+                picked[place] = key_of(record, table)
+    return sorted(set(picked))

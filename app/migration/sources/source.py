@@ -1,7 +1,8 @@
 """What a step works with: a source, the pages that it sends, and the protocol by which a step tells how far it is."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -157,3 +158,19 @@ def records_of(body: bytes) -> list[dict[str, Any]]:
     if not isinstance(records, list):
         raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
     return records
+
+
+async def ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+    """The same pages, the next one being fetched while the caller works on this one.
+
+    To be used with `contextlib.aclosing`: what is being fetched then ends with it.
+    """
+    upcoming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await upcoming) is not None:
+            upcoming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        if not upcoming.done():
+            upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)

@@ -1,7 +1,5 @@
 """Applies the changes of a peek to the target: whole transactions of the source, in their order, with their LSN."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -16,8 +16,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress
 from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
-from app.migration.stream.looks import StreamLooks
-from app.migration.stream.moments import Moments
+from app.migration.stream.moments import Moments, StreamLooks
 from app.migration.stream.source.messages import Message
 from app.migration.stream.source.publication import (
     Publication,

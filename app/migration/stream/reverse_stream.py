@@ -5,8 +5,6 @@ the target has it when it is written. So to bring it twice comes to the same, an
 the rows are in the source: a kill repeats a part of the work.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace

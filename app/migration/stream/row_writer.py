@@ -1,7 +1,5 @@
 """Writes what waits of a table: deletions, rows, and the values of rows that the source did not send."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A following sync whose changes come by the change stream; what it cannot see is followed by xmin beside it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from math import inf

@@ -15,7 +15,7 @@ from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
 from app.migration.runs.report import refusals_of
-from app.migration.sources.counts import shown_count
+from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Progress, Source, key_of, records_of
@@ -84,7 +84,7 @@ class ForwardSync(Direction[_Look]):
         if self._options.dry_run:
             return
         for look in looks:
-            with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+            with self._explained(look.table, f"sequences, and rows of {look.table.name} that were refused"):
                 await self._finish_table(look, done[look.table.name])
         if self._writers:
             await self._look_beside([look.table for look in looks], done)

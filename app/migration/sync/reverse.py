@@ -10,7 +10,7 @@ from app.migration.keys import keyed_rows
 from app.migration.keys.key_listing import count_keys, require_whole, source_keys
 from app.migration.load import statements
 from app.migration.runs.report import refusals_of
-from app.migration.sources.counts import shown_count
+from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Progress, Source
 from app.migration.sync import changed_rows, old_images

@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration.load.refusals import refuse_foreign_rows
 from app.migration.retry import REPEATABLE
-from app.migration.sources.counts import known_count
+from app.migration.sources.moved_tables import known_count
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions

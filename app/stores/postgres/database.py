@@ -12,11 +12,13 @@ from typing import Any, Self
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Dialect, Select
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark, StaleServerError
 from app.cutover.fencing import WriteGuard
+from app.errors import UnavailableError
 from app.state.wal import WalPlace
 from app.stores.postgres.commit import commit
 from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
@@ -24,8 +26,9 @@ from app.stores.postgres.database_url import schemas_of_url
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
-from app.stores.postgres.translated_errors import fetched, translated_errors
+from app.stores.postgres.translated_errors import AnothersSessionError, fetched, translated_errors
 
+_TRIES = 5
 Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
 
 
@@ -173,19 +176,7 @@ class Database:
             with self._pool.waiting():
                 idle = await self._pool.idle.take()
                 if idle is None:
-                    async with self._pool.taken(self.engine) as connection:
-                        new = (await connection.get_raw_connection()).driver_connection
-                        assert new is not None
-                        try:
-                            await new.set_autocommit(autocommit)
-                            yield new
-                        except StaleServerError:
-                            await new.close()
-                            raise
-                        finally:
-                            if new.closed:
-                                await connection.invalidate()
-                    return
+                    idle = await self._made()
                 is_stale = False
                 try:
                     driver: Any = idle.driver_connection
@@ -197,11 +188,20 @@ class Database:
                     raise
                 finally:
                     self._pool.idle.put_back(idle, broken=is_stale)
-        except ANOTHERS_SESSION:
+        except (*ANOTHERS_SESSION, AnothersSessionError):
             self._pool.idle.is_pooled = True
             raise
         finally:
             end_turns(self._turns)
+
+    async def _made(self) -> PoolProxiedConnection:
+        """A new connection; or one that is idle meanwhile, where another caller was faster."""
+        for _ in range(_TRIES):
+            async with self._pool.taken(self.engine):
+                pass  # at its end it is idle
+            if (idle := await self._pool.idle.take()) is not None:
+                return idle
+        raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Statements]:
@@ -236,7 +236,7 @@ class Database:
                 yield Statements(self, driver)
             except StaleServerError:
                 raise  # the connection is not used again
-            except Exception:
+            except BaseException:  # a caller who is cancelled gives a sound connection back, too
                 with suppress(psycopg.Error):
                     await driver.rollback()
                 raise

@@ -8,9 +8,8 @@ So each connection is a pool of its own, a lane, and a schema's calls take the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 from zlib import crc32
 
 from app.common.background import end_at_once
@@ -19,7 +18,7 @@ from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
 from app.state.wal import WalPlace
 from app.stores.postgres.connection_pool import end_turns, take_turns
-from app.stores.postgres.database import Database, Kept
+from app.stores.postgres.database import Database
 from app.stores.postgres.idle_connections import Driver
 
 
@@ -88,13 +87,6 @@ class SchemaDatabase(Database):
     @property
     def is_pooled(self) -> bool:
         return self._lane(self._own).is_pooled
-
-    async def fetch(self, statement: Kept, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
-        lane = await self._lanes.take(self._share, self._own)
-        try:
-            return await self._lane(lane).fetch(statement, parameters)
-        finally:
-            self._lanes.give_back(self._share, lane)
 
     @asynccontextmanager
     async def driver(self, *, autocommit: bool = True) -> AsyncIterator[Driver]:

@@ -22,6 +22,10 @@ class UnreadableError(StoreError):
     """A row has come that holds a value which Python cannot hold."""
 
 
+class AnothersSessionError(OutcomeUnknownError):
+    """A pooler gave the connection another session during a write, which may have been carried out there."""
+
+
 async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
@@ -51,7 +55,7 @@ def translated_errors(*, writing: bool, driver: psycopg.AsyncConnection[Any] | N
 
 def _translate(original: BaseException | None, *, writing: bool, is_lost: bool) -> StoreError:
     if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
-        kind = OutcomeUnknownError if writing else UnavailableError
+        kind = AnothersSessionError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
         return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=ends_session(original))

@@ -1,14 +1,34 @@
 """Whether an answer of Supabase is the one to the request that was sent, and holds what it says."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence, Set
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import httpx
 
-from app.errors import OutcomeUnknownError, UnavailableError
+from app.errors import OutcomeUnknownError, StoreError, UnavailableError
+from app.stores.supabase.errors import UNDECODABLE
 
 _CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
+
+
+def records_of(response: httpx.Response) -> list[Any]:
+    """The JSON array of an answer's body.
+
+    Raises:
+        StoreError: there is none, or a GET's answer holds not as many members as it says.
+    """
+    try:
+        records = json.loads(response.content)
+    except UNDECODABLE as error:
+        raise UnavailableError("Supabase answered with something that is not JSON") from error
+    if not isinstance(records, list):
+        raise StoreError("Supabase answered with something that is not a list of rows")
+    if response.request.method == "GET":
+        refuse_other_count(len(records), rows_told(response.headers))
+    return records
 
 
 def rows_told(headers: Mapping[str, str]) -> int | None:

@@ -50,6 +50,8 @@ class SupabaseBackend(StoreBackend):
         self._schedules = SupabaseTable(rest, models.StaffSchedule, rows.StaffScheduleRow)
         self._summaries = SupabaseTable(rest, models.Client, rows.ClientSummary, rows.ClientSummary._fields)
         self._staff_ids = SupabaseTable(rest, models.Staff, StaffId, StaffId._fields)
+        written = self._clients, self._companies, self._services, self._schedules, self._contexts
+        self._written: dict[type[models.Base], SupabaseTable[Any]] = {table.model: table for table in written}
         self._zones = SupabaseTable(rest, models.Company, CompanyZone, CompanyZone._fields)
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
@@ -152,11 +154,7 @@ class SupabaseBackend(StoreBackend):
         return await self._companies.one(equal(company_id=company_id), "several companies have this id")
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
-        written: dict[type[models.Base], SupabaseTable[Any]] = {
-            table.model: table
-            for table in (self._clients, self._companies, self._services, self._schedules, self._contexts)
-        }
-        return await upsert(written[model], rows, write)
+        return await upsert(self._written[model], rows, write)
 
     async def ping(self) -> None:
         await self._rest.rows(self._rest.table("companies").select("id").limit(1))  # a page of a gateway's is no answer

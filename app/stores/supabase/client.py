@@ -15,8 +15,8 @@ import httpx
 
 from app.common.background import BackgroundTasks, end_all
 from app.common.schemas import DATA
-from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
-from app.stores.supabase.answers import refuse_other_answer, refuse_other_count, refuse_strange_answer, rows_told
+from app.errors import SettingsError, UnavailableError
+from app.stores.supabase.answers import records_of, refuse_other_answer, refuse_strange_answer, rows_told
 from app.stores.supabase.errors import UNDECODABLE, error_of, translated_transport_errors
 from app.stores.supabase.quiet_logs import hide_queries
 from app.stores.supabase.request_parameters import request_of, send
@@ -125,7 +125,7 @@ class SupabaseRest:
         """Begin a request on a table, with the client's own builder; its headers name the schema."""
         return (self._client if schema in {DATA, "public"} else self._client.schema(schema)).table(name)
 
-    async def send(self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None) -> bytes:
+    async def send(self, builder: Any, *, writing: bool = False) -> bytes:
         """Carry a request out once and return the body as it came.
 
         Args:
@@ -135,7 +135,7 @@ class SupabaseRest:
         Raises:
             StoreError: one of its kinds, see app.errors.
         """
-        return (await self.respond(builder, writing=writing, headers=headers)).content
+        return (await self.respond(builder, writing=writing)).content
 
     async def respond(
         self,
@@ -158,7 +158,6 @@ class SupabaseRest:
                 response = await self._to_its_end(lambda: send(builder, headers))
             else:
                 method, address, parameters, sent = request_of(builder)
-                sent.update(headers or {})
                 sent.update({"Content-Type": "application/json", "Content-Length": str(len(content))})
                 response = await self._to_its_end(
                     lambda: self._session.request(
@@ -206,19 +205,9 @@ class SupabaseRest:
             await response.aclose()
         return b"".join(chunks), rows_told(response.headers)
 
-    async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
-        """Carry a request out and decode the JSON array of its body."""
-        response = await self.respond(builder, writing=writing)
-        try:
-            rows = json.loads(response.content)
-        except UNDECODABLE as error:
-            lost = OutcomeUnknownError if writing else UnavailableError
-            raise lost("Supabase answered with something that is not JSON") from error
-        if not isinstance(rows, list):
-            raise StoreError("Supabase answered with something that is not a list of rows")
-        if not writing:
-            refuse_other_count(len(rows), rows_told(response.headers))
-        return rows
+    async def rows(self, builder: Any) -> list[dict[str, Any]]:
+        """Carry a reading request out and decode the JSON array of its body."""
+        return records_of(await self.respond(builder))
 
     async def described_tables(self, schema: str = DATA) -> dict[str, Any]:
         """A schema's tables as the server's OpenAPI document defines them; some servers give none, or an empty one.

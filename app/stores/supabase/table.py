@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -14,9 +13,8 @@ from app.common.keys import Key
 from app.errors import AmbiguousError, StoreError, UnavailableError
 from app.stores.codec.rows import key_of, natural_key, table_of
 from app.stores.codec.text_values import RowDecoder
-from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.answers import records_of, refuse_other_columns, total_told
 from app.stores.supabase.client import SupabaseRest
-from app.stores.supabase.errors import UNDECODABLE
 from app.stores.supabase.grammar import alias, as_text, in_list, key_parts
 from app.stores.supabase.request_parameters import address_length
 
@@ -183,14 +181,8 @@ class SupabaseTable(Generic[R]):
         return [make(self._decoder.decode(record)) for record in records]
 
     def _records(self, response: httpx.Response) -> list[Record]:
-        try:
-            body = json.loads(response.content)
-        except UNDECODABLE as error:
-            raise UnavailableError("Supabase answered with something that is not JSON") from error
-        if not isinstance(body, list):
-            raise StoreError("Supabase answered with something that is not a list of rows")
+        body = records_of(response)
         if response.request.method == "GET":
-            refuse_other_count(len(body), rows_told(response.headers))
             refuse_other_columns(body, {alias(position) for position in range(len(self.columns))})
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:

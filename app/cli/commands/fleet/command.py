@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson, MaxRate, WithBaileys, rate_of
+from app.cli.options import AsJson, MaxRate, WithBaileys, again, rate_of
 from app.cli.project import read_project
 from app.cli.render import Document, Table, Words, complain, document, plain, progress, show
 from app.cli.running import load_settings, run_async
@@ -21,13 +20,13 @@ from app.next_step import NextStep
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
-    from app.fleet.choosing import Chosen
-    from app.fleet.each import Fleet, Work
+    from app.fleet.each import Chosen, Fleet, Work
     from app.fleet.outcome import Outcome
     from app.migration.sources.source import Progress
     from app.settings import Settings
 
 
+_JOBS = 4
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 Only = Annotated[
@@ -37,12 +36,12 @@ Only = Annotated[
 Jobs = Annotated[int, typer.Option("--jobs", help="So many salons at a time.", min=1, max=32, metavar="N")]
 
 
-def status(only: Only = None, jobs: Jobs = 4, as_json: AsJson = False) -> None:
+def status(only: Only = None, jobs: Jobs = _JOBS, as_json: AsJson = False) -> None:
     """Where each salon stands, and what is not well with it. Reads only. Exit code 1 where something is not.
 
     Example: botdata fleet status --only 't*'
     """
-    from app.fleet.choosing import choose
+    from app.fleet.each import choose
     from app.fleet.status import STEP, look
 
     settings, url = _prepared(STEP)
@@ -63,7 +62,7 @@ def upgrade(
         Path | None, typer.Option("--create-from", help="The same for each name of a file, one a line.", metavar="FILE")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    jobs: Jobs = 4,
+    jobs: Jobs = _JOBS,
     as_json: AsJson = False,
 ) -> None:
     """Upgrade each salon's schema, and the tool's own beside it. Each in one transaction; goes on after a failure.
@@ -72,7 +71,7 @@ def upgrade(
 
     Example: botdata fleet upgrade --create t17 --only 't*'
     """
-    from app.fleet.choosing import checked_names, choose
+    from app.fleet.each import checked_names, choose
     from app.fleet.upgrade import STEP, Upgrades
 
     settings, url = _prepared(STEP)
@@ -83,9 +82,8 @@ def upgrade(
         fleet, stopped = _run(STEP, url, chosen, jobs, lambda _: upgrades.upgrade, to_its_end=True)
     finally:
         upgrades.close()
-    again = [*_repeated(only, jobs), *_options("--create", create)]
-    again += [f"--create-from {shlex.quote(str(create_from))}"] if create_from else []
-    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *again]))
+    own = again(only=only, jobs=None if jobs == _JOBS else jobs, create=create, create_from=create_from)
+    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *own]))
 
 
 def verify(
@@ -110,7 +108,7 @@ def verify(
     ] = None,
     with_baileys: WithBaileys = False,
     max_rate: MaxRate = None,
-    jobs: Jobs = 4,
+    jobs: Jobs = _JOBS,
     as_json: AsJson = False,
 ) -> None:
     """Compare every row of each salon with its own source. Exit code 0 only when all that were asked for are equal.
@@ -119,12 +117,10 @@ def verify(
 
     Example: botdata fleet verify --sources sources.toml --only 't*'
     """
-    from app.fleet.choosing import choose
+    from app.fleet.each import choose
     from app.fleet.outcome import Outcome, SalonResult
-    from app.fleet.sources import read_sources
-    from app.fleet.verify import STEP, Verifications
-    from app.migration.tables.metadata import load_metadata
-    from app.migration.tables.selected_tables import select_tables
+    from app.fleet.verify import STEP, Verifications, read_sources
+    from app.migration.tables.metadata import load_metadata, select_tables
 
     rate = rate_of(max_rate)
     settings, url = _prepared(STEP)
@@ -142,10 +138,14 @@ def verify(
         for name in sorted(known.keys() - fleet.outcomes.keys()):
             reason = "the file names a source for it, and the database has no such salon"
             fleet.outcomes[name] = Outcome(name, SalonResult.FAILED, reason=reason)
-    since_then = f"--since {(moment or chosen.began_at).astimezone(UTC):{_MOMENT}}"
-    again = [f"--sources {shlex.quote(str(sources))}", *_repeated(only, jobs), since_then]
-    again += ["--with-baileys"] if with_baileys else []
-    again += [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
+    own = again(
+        sources=sources,
+        only=only,
+        jobs=None if jobs == _JOBS else jobs,
+        since=f"{(moment or chosen.began_at).astimezone(UTC):{_MOMENT}}",
+        with_baileys=with_baileys,
+        max_rate=max_rate,
+    )
     compared = {
         SalonResult.EQUAL,
         SalonResult.EQUAL_SINCE,
@@ -155,11 +155,11 @@ def verify(
     }
     if stopped is None and not any(one.result in compared for one in fleet.outcomes.values()):
         stopped = "nothing was compared"
-    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *again]))
+    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *own]))
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.fleet.choosing import database_of
+    from app.fleet.each import database_of
 
     settings = load_settings()
     project = read_project()
@@ -211,14 +211,6 @@ def _names_in(file: Path) -> list[str]:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise SettingsError(f"{file} is not a UTF-8 text file") from None
-
-
-def _repeated(only: list[str] | None, jobs: int) -> list[str]:
-    return [*_options("--only", only), *([f"--jobs {jobs}"] if jobs != 4 else [])]
-
-
-def _options(name: str, given: list[str] | None) -> list[str]:
-    return [f"{name} {shlex.quote(text)}" for text in given or ()]
 
 
 def fleet_words(found: Document) -> Words:

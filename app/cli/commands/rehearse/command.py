@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ from app.cli.options import (
     Tables,
     WithBaileys,
     Yes,
-    repeated,
+    again,
     require_yes,
 )
 from app.cli.render import Document, Table, Words, complain, document, first, reason, rounded, say_words, show
@@ -34,8 +33,7 @@ from app.next_step import Command, NextStep
 if TYPE_CHECKING:
     from app.cli.commands.rehearse.move import Rehearsal
     from app.rehearsal.database import Leftovers
-    from app.rehearsal.disk import Room
-    from app.rehearsal.places import Places
+    from app.rehearsal.places import Places, Room
 
 
 On = Annotated[
@@ -87,29 +85,29 @@ def rehearse(
     if clean_up:
         _clean_up(on, as_json)
         return
-    shown_on = []
-    if on is not None:
-        address = sqlalchemy_url(on, name="--on").set(drivername="postgresql")
-        shown_on = [f"--on {shlex.quote(address.render_as_string(hide_password=True))}"]
+    server = None if on is None else sqlalchemy_url(on, name="--on").set(drivername="postgresql")
+    shown = None if server is None else server.render_as_string(hide_password=True)
     unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
     wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
     work = Work.prepare(
-        "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
-        own=["--without-cutover"] * without_cutover + shown_on, max_rate=max_rate,
+        "rehearse", tables, with_baileys, key_role_ok, source, metadata, max_rate=max_rate,
+        checks=again(ignore_column=ignore_column, accept=accept),
+        own=again(without_cutover=without_cutover, on=shown),
     )  # fmt: skip
     places = Places(work.target, on)
+    remove = " ".join(["botdata rehearse --clean-up", *again(on=shown)])
     found = work.carry_out(lambda: remove_leftovers(places, complain))
     say_words(leftovers_words(found))
     why = left_out(work, wishes)
     size, rooms = work.carry_out(lambda: _look(work, places, cutover=why is None))
-    say_words(announce(places, size, rooms, why))
+    say_words(announce(places, size, rooms, why, remove))
     _require_room(size, rooms, work.given, accepted=accept_unknown_disk)
     if not yes:
         typer.confirm("Begin?", abort=True)
     _end_with_the_terminal()
     done = work.carry_out(lambda: carry_through(work, places, wishes))
     report = rehearsal_document(done, places, size, work.given.text(next_step_after(done)))
-    show(report, rehearsal_words(done, report), as_json)
+    show(report, rehearsal_words(done, report, remove), as_json)
 
 
 def _end_with_the_terminal() -> None:
@@ -134,9 +132,15 @@ def _clean_up(on: str | None, as_json: bool) -> None:
 async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:
     """The source's size, and the room where the rehearsal will lie; stops where it cannot be."""
     from app.migration.target.target_session import explained
-    from app.rehearsal.directory import temporary_directory
-    from app.rehearsal.disk import room_at, server_room, source_bytes
-    from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
+    from app.rehearsal.places import (
+        NOTHING_DONE,
+        STEP,
+        require_may_create,
+        room_at,
+        server_room,
+        source_bytes,
+        temporary_directory,
+    )
 
     if work.given.foreign and work.revisions is None:
         raise MigrationError(
@@ -159,8 +163,7 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
 
 def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, accepted: bool) -> None:
     """Stop where there is too little room, or where that cannot be known and was not accepted."""
-    from app.rehearsal.disk import too_little
-    from app.rehearsal.places import NOTHING_DONE, STEP
+    from app.rehearsal.places import NOTHING_DONE, STEP, too_little
 
     if short := too_little(size or 0, rooms):
         raise MigrationError(
@@ -183,7 +186,9 @@ def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, a
         )
 
 
-def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> Words:
+def announce(
+    places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None, clean_up: str
+) -> Words:
     """What will be where, and how it goes away."""
     held = f"{size:,} bytes" if size is not None else "of a size that it does not tell"
     yield f"The rows of the source ({held}) are copied: PRODUCTION DATA will lie"
@@ -193,13 +198,13 @@ def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cut
     yield (
         "Both are removed at the end, also after Ctrl-C. What a killed rehearsal left is removed by the next one, or by"
     )
-    yield "  botdata rehearse --clean-up"
+    yield f"  {clean_up}"
     yield "Nothing is written to the source, and to the target nothing but a record in schema botdata."
     if why_no_cutover is not None:
         yield f"NOT rehearsed: the cutover there and back ({why_no_cutover})"
 
 
-def rehearsal_words(done: Rehearsal, found: Document) -> Words:
+def rehearsal_words(done: Rehearsal, found: Document, clean_up: str) -> Words:
     """The steps with their times, what preflight found, what was refused, and the verdict."""
     headings = {"step": "step", "state": "", "seconds": "seconds", "rows": "rows", "bytes": "bytes"}
     yield Table.of(found["steps"], headings, texts=2)
@@ -215,7 +220,7 @@ def rehearsal_words(done: Rehearsal, found: Document) -> Words:
     verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
     yield f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}"
     removed = "nothing of it is left"
-    yield "NOT all of it is removed; botdata rehearse --clean-up tries again" if done.left else removed
+    yield f"NOT all of it is removed; {clean_up} tries again" if done.left else removed
     yield f"Next: {found['next']}"
 
 

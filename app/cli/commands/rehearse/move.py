@@ -1,12 +1,9 @@
 """The steps of a rehearsal, in their order."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.cli.commands.copy import copy_options
 from app.cli.commands.cutover.moves import send_recorded
@@ -17,25 +14,21 @@ from app.cli.render import complain, progress
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.migrate import MigrateOptions, migrate
+from app.migration.migrate import migrate
+from app.migration.preflight.findings import Finding
+from app.migration.runs.report import CopyReport, Refusal
+from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
-from app.rehearsal.database import ThrowAway, throw_away_database
-from app.rehearsal.disk import table_bytes
-from app.rehearsal.places import STEP, Places
+from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
+from app.rehearsal.places import STEP, Places, table_bytes
 from app.rehearsal.steps import FAILED, RehearsedStep, Steps
-from app.rehearsal.triggers import disable_triggers
+from app.schema.revisions import Upgrade
+from app.settings import Settings
 
-if TYPE_CHECKING:
-    from app.migration.preflight.findings import Finding
-    from app.migration.runs.report import CopyReport, Refusal
-    from app.migration.sources.source import Progress, Source
-    from app.schema.revisions import Upgrade
-    from app.settings import Settings
-
-_OF_MOVE = ("copy", "migrate", "sync", "upgrade", "verify")
+_OF_MOVE = ("copy", "migrate", "preflight", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
 _COMPARISONS = 5  # of each method in use: the example processes work for seconds, not for days
 
@@ -188,7 +181,9 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
         if not report.complete:
             step.fail("the copy is not complete")
 
-    options = MigrateOptions(
+    report = await migrate(
+        work.target,
+        work.tables,
         replace(
             copy_options(work, overwrite=False, restart=False, max_quarantine=1000, jobs=wishes.jobs),
             target_in_use=False,  # whatever the settings say of the real one
@@ -199,7 +194,6 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
         on_upgrade=lambda upgraded: None,
         on_copy=on_copy,
     )
-    report = await migrate(work.target, work.tables, options)
     verified = steps.done[-1]
     verified.rows = sum(table.equal for table in report.verified.tables)
     if not report.verified.clean:
@@ -219,7 +213,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.tables import BUSINESS_TABLES
     from app.migration.tables.copy_table import name_of
-    from app.migration.tables.selected_tables import select_tables
+    from app.migration.tables.metadata import select_tables
     from app.rehearsal.there_and_back import RehearsedCutover, fill_stand_in, there_and_back
 
     tables = select_tables(work.metadata, groups={"business"})

@@ -1,7 +1,5 @@
 """The stand-in source of a rehearsal: the demo's Supabase-compatible server, on a PostgreSQL of its own."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

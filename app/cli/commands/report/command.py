@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
+from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, again
 from app.cli.render import Document, Words, document, progress, show
 from app.cli.work import Work
 from app.errors import MigrationError, StoreError
@@ -158,7 +158,7 @@ def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -
     from app.report.check import check_report, read_report
 
     then = read_report(file)
-    own = [f"--check {shlex.quote(str(file))}", *(["--target-only"] if target_only else [])]
+    own = again(check=file, target_only=target_only)
     work = Work.prepare("report", *chosen, needs_source=not target_only, own=own)
     models = {name_of(table): table for table in work.metadata.tables.values()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson, Yes
+from app.cli.options import AsJson, Yes, again
 from app.cli.project import refuse_other_schema
 from app.cli.render import Document, Table, Words, document, say, say_words, show
 from app.cli.running import load_settings, run_async
@@ -86,7 +85,7 @@ def replace(
             next_step=NextStep("unset it, if the bot does not use this database, then: ", Command(_COMMAND)),
         )
     if not yes and not _typed(plan.database, as_json):
-        command = f"botdata {_COMMAND}{_options(backup_dir, pg_dump, keep)} --yes"
+        command = " ".join([f"botdata {_COMMAND}", *again(backup_dir=backup_dir, pg_dump=pg_dump, keep=keep), "--yes"])
         show(_document(plan, None, leftovers, command), [f"Nothing was changed. Next: {command}"], as_json, beside=True)
     options = schema.ReplaceOptions(
         backup_directory=backup_dir or _new_directory(plan.database),
@@ -101,13 +100,6 @@ def replace(
         say(f"{'warning: ' if notice.warning else ''}{notice.text}")
     say(f"schema: replaced {plan.schema}; now at {done.revision}. The WhatsApp session rows are the same as before.")
     show(_document(done.plan, done, leftovers, "botdata migrate"), ["Next: botdata migrate"], as_json, beside=True)
-
-
-def _options(backup_dir: Path | None, pg_dump: str | None, keep: list[str] | None) -> str:
-
-    given = [("--backup-dir", str(backup_dir) if backup_dir else None), ("--pg-dump", pg_dump)]
-    given += [("--keep", name) for name in keep or []]
-    return "".join(f" {option} {shlex.quote(text)}" for option, text in given if text is not None)
 
 
 def _typed(database: str, as_json: bool) -> bool:

@@ -119,9 +119,9 @@ def move_in(
         show(found, [f"{name}: the archive of {of}, is whole and can be moved in"], as_json)
         return
 
-    async def restore() -> Any:
+    async def restore() -> None:
         with progress("move-in") as bars:
-            return await moving_in.move_in(url, archive, bars)
+            await moving_in.move_in(url, archive, bars)
 
     _carry_out(name, restore(), again)
     manifest = archive.manifest
@@ -160,9 +160,9 @@ def drop(
     url = _address(name)
     if yes_drop not in {None, name}:
         raise typer.BadParameter(f"{yes_drop} is not {name}", param_hint="--yes-drop")
-    done = _carry_out(name, dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
-    words = [f"{name}: dropped, {done.relations} relations with the tool's own"]
-    show(document(_DROP, ok=True, schema=name, relations=done.relations), words, as_json)
+    relations = _carry_out(name, dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
+    words = [f"{name}: dropped, {relations} relations with the tool's own"]
+    show(document(_DROP, ok=True, schema=name, relations=relations), words, as_json)
 
 
 def _address(name: str, param_hint: str = "NAME") -> str:

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.stages import Stage
     from app.settings import Settings
-    from app.watch.facts import Facts
     from app.watch.server import Move, Told
-    from app.watch.watcher import Watcher
+    from app.watch.watcher import Facts, Watcher
 
 
 _PORT = 8790

@@ -1,11 +1,9 @@
 """`botdata watch --terminal`: the facts on a terminal, again and again, what needs attention first."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,9 +16,7 @@ from app.cli.commands.watch.command import watch_document
 from app.cli.render import plain
 from app.cli.reports.cutover_words import ago, reads_told
 from app.cutover.stages import Store
-
-if TYPE_CHECKING:
-    from app.watch.watcher import Watcher
+from app.watch.watcher import Watcher
 
 _EVERY = 1.0  # seconds
 _FEW = 4  # objections; what is below has to fit on the screen, too

@@ -51,6 +51,14 @@ class Gap:
     source_highest: int
     last_id: int
 
+    @property
+    def clash(self) -> str:
+        """What would come of it where it is not safe."""
+        return (
+            f"{self.table}.{self.column}: the next id of PostgreSQL is {self.next_id:,}, and Supabase is at "
+            f"{self.source_highest:,}: the two would give out the same ids"
+        )
+
     def is_safe(self, gap: int) -> bool:
         """Whether Supabase has half the gap left to itself, and PostgreSQL ids to give out."""
         return self.source_highest + gap // 2 < self.next_id <= self.last_id
@@ -142,8 +150,4 @@ def _objection(one: Gap, gap: int) -> Objection:
             f"{one.table}.{one.column} ends at {one.last_id:,}, and a gap of {gap:,} past {one.highest:,} does not fit",
             "a smaller CUTOVER_ID_GAP, that the ids given out until the end of the cutover do not fill",
         )
-    return Objection(
-        f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
-        f"{one.source_highest:,}: the two would give out the same ids",
-        "botdata cutover advance, which raises the sequence by CUTOVER_ID_GAP first",
-    )
+    return Objection(one.clash, "botdata cutover advance, which raises the sequence by CUTOVER_ID_GAP first")

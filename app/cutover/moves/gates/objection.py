@@ -16,3 +16,8 @@ class Objection:
     remedy: str
     loses_outbox: bool = False
     of_stream: bool = False
+
+
+def bring_back(process: str) -> str:
+    """The remedy for a process that reports no more."""
+    return f"bring it back, or stop it; if it has ended: botdata cutover forget {process}"

@@ -2,7 +2,7 @@
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.objection import Objection, bring_back
 from app.cutover.stages import Stage
 from app.state.cutover.processes import Process, read_processes
 
@@ -32,7 +32,7 @@ def _of(process: Process, stage: Stage) -> list[Objection]:
         return [
             Objection(
                 f"process {process.name} last reported {process.age:,.0f} s ago",
-                f"bring it back, or stop it; if it has ended: botdata cutover forget {process.name}",
+                bring_back(process.name),
             )
         ]
     found = _fixed(process)

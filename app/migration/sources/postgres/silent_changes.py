@@ -1,9 +1,11 @@
-"""Changes of values that no row's version shows: a column added with a default, a label of an enum renamed, a restore.
+"""Changes that no row's version shows: a column added with a default or to the models, an enum's new label, a restore.
 
-PostgreSQL makes the first two in its catalog and writes no row. A restore writes rows of old by transactions whose
+PostgreSQL makes columns and labels in its catalog and writes no row. A restore writes rows of old by transactions whose
 numbers may have been another's before. So a sync keeps what the catalogs of both ends say of a table and of its server,
 and compares all of its rows again where that is another thing than before.
 """
+
+from hashlib import sha256
 
 from psycopg import AsyncConnection, sql
 
@@ -47,9 +49,12 @@ FROM unnest(ARRAY['pg_control_system', 'pg_control_checkpoint', 'pg_control_reco
 async def values_stand(connection: AsyncConnection, source: Source, table: CopyTable, *, dry_run: bool) -> bool:
     """Whether row versions tell which values have changed since the last look; where not, the pairs are forgotten.
 
-    Over REST only the target's catalog is seen. A dry run forgets nothing.
+    They tell nothing of a column that the models have got since, or under another key. Over REST only the target's
+    catalog is seen. A dry run forgets nothing.
     """
-    ours = await _shape(fetching(connection), table)
+    names = table.with_made.names
+    compared = sha256(repr([names[: table.key_size], sorted(names)]).encode()).hexdigest()
+    ours = f"{await _shape(fetching(connection), table)} {compared}"
     theirs = await _shape(source.fetch, table) if isinstance(source, PostgresSource) else ""
     if await shapes.are_known(connection, table.name, theirs, ours):
         return True

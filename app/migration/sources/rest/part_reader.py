@@ -1,18 +1,68 @@
-"""Reads rows whose columns one address cannot name: some columns at a time, each part with the key, joined by it."""
+"""What is asked of a table over REST; its rows where one address cannot name all columns; how many it has."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.common.keys import Key
-from app.errors import UnavailableError
-from app.migration.sources.rest.key_filters import key_groups, where_keys
+from app.errors import CountTimeoutError, UnavailableError
+from app.migration.retry import Patiently
+from app.migration.sources.rest.key_filters import Heirs, key_groups, where_keys
+from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import VERSION, Page, key_of, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.stores.supabase.answers import refuse_other_columns, refuse_other_count
-from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
-from app.stores.supabase.request_parameters import address_length
+from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, as_text, quoted_name
+from app.stores.supabase.request_parameters import address_length, selected
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuestion:
+    """What is asked of a table: its columns, the select list, and the names that its answers' rows have.
+
+    Attributes:
+        as_rows: what comes counts as rows for the rate: not where only the keys are listed as a proof.
+    """
+
+    table: CopyTable
+    columns: Sequence[CopyColumn]
+    versions: bool
+    select: str
+    names: Set[str]
+    backwards: bool = False
+    as_rows: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        table: CopyTable,
+        columns: Sequence[CopyColumn],
+        versions: bool,
+        *,
+        backwards: bool = False,
+        as_rows: bool = True,
+    ) -> PageQuestion:
+        """The question for some columns of a table, the key's first, and `versions` of its rows.
+
+        Args:
+            backwards: from the last key to the first.
+        """
+        select = as_text([column.name for column in columns])
+        names = {alias(position) for position in range(len(columns))}
+        if versions:
+            select, names = f"{select},{version_item(table)}", names | {VERSION}
+        return cls(table, columns, versions, select, names, backwards, as_rows)
+
+
+def version_item(table: CopyTable) -> str:
+    """The item of a select list that asks for the rows' versions."""
+    return f"{VERSION}:{quoted_name(table.version)}::text"
+
 
 _TRIES = 5
 _SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too
@@ -156,3 +206,65 @@ def _join(rows: dict[Key, _Record], part: dict[Key, _Record]) -> set[Key]:
 def _length(item: str) -> int:
     """Bytes of a select list's item in an address, with the comma after it."""
     return len(quote(item, safe="")) + 3
+
+
+_Answer = TypeVar("_Answer")
+
+
+class RowCounter:
+    """Counts exactly, and does not ask twice where that took too long.
+
+    Args:
+        tell: called with a sentence where a table cannot be counted.
+    """
+
+    def __init__(self, rest: SupabaseRest, patiently: Patiently, heirs: Heirs, tell: Callable[[str], None]) -> None:
+        self._rest = rest
+        self._heirs = heirs
+        self._patiently = patiently
+        self._tell = tell
+        self._given_up: set[str] = set()
+
+    def gave_up(self, table: CopyTable) -> bool:
+        """Whether a count of the table took too long before."""
+        return table.name in self._given_up
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows, from the Content-Range of a page of one row.
+
+        Raises:
+            CountTimeoutError: it took too long, now or before.
+        """
+        lateness = Lateness(table.name)
+
+        async def ask() -> int:
+            with lateness.told():
+                total, rows = await self._ask(table, "exact")
+            if total is None or (total == 0) != (rows == 0):
+                raise UnavailableError("Supabase gave no exact count")
+            return total
+
+        if self.gave_up(table):
+            raise CountTimeoutError(f"counting {table.name} took too long before")
+        try:
+            return await self._patiently(ask)
+        except CountTimeoutError:
+            self._given_up.add(table.name)
+            self._tell(
+                f"{table.name}: the exact count took longer than the API lets it; the keys are listed instead, which "
+                "takes longer. Better: --source postgresql://..., where nothing is cut off"
+            )
+            raise
+
+    async def estimate(self, table: CopyTable) -> int | None:
+        """About how many rows there are, as PostgreSQL's planner thinks; None where the server does not say."""
+        return (await self._patiently(lambda: self._ask(table, "planned")))[0]
+
+    async def _ask(self, table: CopyTable, kind: str) -> tuple[int | None, int]:
+        request = self._rest.table(table.relation_name, table.schema)
+        await self._heirs.learn(table)
+        builder = self._heirs.leave_out(selected(request, quoted_name(table.key[0].name)), table).limit(1)
+        response = await self._rest.respond(builder, headers={"Prefer": f"count={kind}"})
+        rows = len(records_of(response.content))
+        refuse_other_count(rows, rows_told(response.headers))
+        return total_told(response.headers), rows

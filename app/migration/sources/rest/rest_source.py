@@ -10,11 +10,8 @@ from app.common.keys import Key
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.retry import Limits, patiently
 from app.migration.sources.pace import Pace
-from app.migration.sources.rest.heirs import Heirs
-from app.migration.sources.rest.key_filters import key_groups, where_keys
-from app.migration.sources.rest.part_reader import PartReader, TooHeavyError
-from app.migration.sources.rest.question import PageQuestion, version_item
-from app.migration.sources.rest.row_counter import RowCounter
+from app.migration.sources.rest.key_filters import Heirs, key_groups, where_keys
+from app.migration.sources.rest.part_reader import PageQuestion, PartReader, RowCounter, TooHeavyError, version_item
 from app.migration.sources.source import Page, PageSize, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import NextStep

@@ -1,4 +1,4 @@
-"""A source of either kind, opened for reading its rows."""
+"""A source of either kind, opened for as long as its rows are read."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,18 +24,18 @@ class Supabase:
 @asynccontextmanager
 async def open_source(
     source: Supabase | str,
-    limits: Limits,
-    on_retry: Callable[[str], None],
+    on_retry: Callable[[str], None] = lambda message: None,
     *,
-    step: str = "preflight",
+    step: str,
+    limits: Limits | None = None,
     pace: Pace | None = None,
 ) -> AsyncIterator[Source]:
     """The source, for as long as the context lasts.
 
     Args:
         source: Supabase over REST, or the URL of a PostgreSQL.
-        limits, on_retry, pace: as for every source.
         step: the name of the step.
+        limits, on_retry, pace: as for every source.
 
     Raises:
         BotdataError: it cannot be opened.
