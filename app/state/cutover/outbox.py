@@ -232,6 +232,14 @@ async def hurry(connection: AsyncConnection, last: int, ids: list[int] | None) -
     )
 
 
+async def those_there(connection: AsyncConnection, ids: Collection[int]) -> list[int]:
+    """Those of the entries that are in the outbox."""
+    found = await connection.exec_driver_sql(
+        f"SELECT id FROM {SCHEMA}.outbox WHERE id = ANY (%(ids)s) ORDER BY id", {"ids": list(ids)}
+    )
+    return list(found.scalars())
+
+
 async def count_to_do(connection: AsyncConnection, last: int, ids: list[int] | None) -> int:
     """Entries up to an id, of all or of `ids`, that were not tried yet, wait to be read back, or come soon."""
     count = await connection.exec_driver_sql(
