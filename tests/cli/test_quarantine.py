@@ -123,6 +123,11 @@ def test_replay_refuses_where_the_bot_writes(command: Command, settings: dict[st
 
 
 def test_mistakes_in_the_file_are_named_by_line(command: Command, settings: dict[str, str], tmp_path: Path) -> None:
+    outcome = command("quarantine", "export", "not edited.json", **settings)
+    assert outcome.out.endswith("; botdata quarantine import 'not edited.json'\n")
+    (tmp_path / "not edited.json").write_text("{}")
+    outcome = command("quarantine", "import", "not edited.json", **settings)
+    assert outcome.err.endswith("then: botdata quarantine import 'not edited.json'\n")
     (tmp_path / "edited.json").write_text('\n{"number": 1}')
     outcome = command("quarantine", "import", "edited.json", **settings)
     assert outcome.code == 1

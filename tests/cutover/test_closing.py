@@ -83,6 +83,17 @@ async def test_what_outlives_the_time_to_close_is_ended(pair: Pair, settings_of:
         await ask(pair, "ALTER TABLE clients DROP CONSTRAINT none", store="source")
 
 
+async def test_counts_that_are_not_taken_hold_the_end_up_for_two_seconds(
+    pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_stage(pair, "dualwrite")
+    with psycopg.connect(pair.target) as locker:
+        async with open_data_layer(settings_of()) as data:
+            await data.get_client_by_id(1)
+            await asyncio.to_thread(locker.execute, "LOCK TABLE botdata.comparisons")
+    assert "the counts of comparisons cannot be saved for now: no answer within 2 s" in caplog.messages
+
+
 async def test_an_end_that_is_cancelled_says_goodbye_all_the_same(pair: Pair, settings_of: MakeSettings) -> None:
     await set_stage(pair, "rampdown")
     opened = open_data_layer(settings_of())

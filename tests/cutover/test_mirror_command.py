@@ -123,6 +123,8 @@ def test_drain_says_what_is_left(mirror: Mirror) -> None:
             mirror.pair.ask("ALTER TABLE clients DROP CONSTRAINT refuses", store="source")
             retried, code = mirror.document("retry", str(number))
             assert (retried["before"], retried["entries"], code) == (1, 0, 0)
+            again, code = mirror.document("retry", str(number))
+            assert (again["before"], again["absent"], again["entries"], code) == (0, [number], 0, 0)
     finally:
         mirror.pair.ask("ALTER TABLE clients DROP CONSTRAINT IF EXISTS refuses", store="source")
     assert mirror.pair.texts("clients", "source") == mirror.pair.texts("clients", "target")
@@ -131,6 +133,8 @@ def test_drain_says_what_is_left(mirror: Mirror) -> None:
 def test_retry_names_the_entries_in_error(mirror: Mirror) -> None:
     mirror.record("clients", "{1,1}", due="1 h")
     mirror.record("clients", "{2,1}", attempts=7, due="1 h", error="refused")
+    said = mirror("retry", "999").out
+    assert "no entry, since it was sent meanwhile or there never was one: 999" in said
     document, code = mirror.document("retry")
     assert (document["before"], document["entries"], code) == (1, 1, 1)  # the other one was not asked for
     assert mirror.pair.ask("SELECT yclients_id FROM clients", store="source") == [(2,)]

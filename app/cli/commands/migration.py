@@ -204,11 +204,14 @@ async def _upgrade_tool_schema(url: str) -> Command:
     from app.migration.load.table_authority import read_authority
     from app.migration.target.target_session import explained, open_target
     from app.state.runs.checkpoints import newest_run
-    from app.state.tool_schema import ensure_tool_schema
+    from app.state.tool_schema import ensure_tool_schema, newest_version, version
 
     async with open_target(url, step="upgrade") as connection:
         with explained("upgrade", pending=f"the tool's own schema {schemas_of(connection).tool}"):
+            before = await version(connection)
             await ensure_tool_schema(connection)
+            if 0 < before < newest_version():
+                say(f"schema {schemas_of(connection).tool}: from version {before} to {newest_version()}")
             if (await read_authority(connection)).managed:
                 return Command("cutover status")
             return Command("copy" if await newest_run(connection) is None else "status")

@@ -1,5 +1,6 @@
 """The commands `botdata quarantine ...`: rows that the target refused, seen, mended and loaded again."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +109,7 @@ def export(
     rows = run_async(export_rows(_target(), load_metadata(models_of(metadata)), file, tables=names, force=force))
     words = [
         f"{rows:,} rows written to {file}; it holds every value, and only you may read it",
-        f"Next: edit the values under row; botdata quarantine import {file}",
+        f"Next: edit the values under row; botdata quarantine import {shlex.quote(str(file))}",
     ]
     found = document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None)
     show_found(found, words if rows else ["quarantine: empty; no file was made"], as_json)

@@ -16,6 +16,7 @@ _summaries = logging.getLogger("app.data_layer.metrics")
 
 _INTERVAL = 3.0  # seconds between saves
 _TIMEOUT = 5.0
+_AT_THE_END = 2.0  # its process says goodbye to the target after that, and may have ten seconds to end
 _SUMMARY_INTERVAL = 60.0
 _PRUNE_INTERVAL = 3600.0
 
@@ -46,7 +47,7 @@ class ComparisonSaving:
             return
         await end_task(self._task)
         self._task = None
-        await self._save()
+        await self._save(_AT_THE_END)
         self._tell()
 
     async def _run(self) -> None:
@@ -58,11 +59,11 @@ class ComparisonSaving:
             if monotonic() - self._pruned > _PRUNE_INTERVAL:
                 await self._prune()
 
-    async def _save(self) -> None:
+    async def _save(self, seconds: float = _TIMEOUT) -> None:
         if self._database is None:
             return
         try:
-            await within(_TIMEOUT, self._log.save(self._database))
+            await within(seconds, self._log.save(self._database))
         except DataError as error:
             # A target without a cutover has no such tables.
             if not self._failing and not isinstance(error, SchemaMismatchError):

@@ -77,7 +77,7 @@ class _Look:
     partitions: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    async def at_target(self, examine: Examine, connections: int, app_role: str | None) -> None:
+    async def at_target(self, examine: Examine, connections: int, app_role: str | None, *, quick: bool) -> None:
         """See where its schema stands, its server, its rows, and what the application's role may do."""
         try:
             async with open_target(self.of_target, step="preflight") as connection:
@@ -97,9 +97,8 @@ class _Look:
                 self.target_version = server.version
                 if self.state.usable:
                     await self._count_target(connection)
-                    with suppress(SettingsError):  # an address that is none is found at the source
-                        label = source_label(self.of_source if isinstance(self.of_source, str) else self.of_source.url)
-                        self.following = await next_at(connection, label, self.tables)
+                    if not quick:
+                        await self._see_following(connection)
                     self.leading_out = await keys_leading_out(connection, self.tables, self.catalog)
                     self.findings += keys_of_models_alone(self.tables, self.catalog)
                 if app_role is not None:
@@ -112,6 +111,11 @@ class _Look:
             said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
             message = f"the target could not be examined: {said}"
             self.findings.append(finding("target-unreachable", message, "botdata preflight, once more"))
+
+    async def _see_following(self, connection: AsyncConnection) -> None:
+        with suppress(SettingsError):  # an address that is none is found at the source
+            label = source_label(self.of_source if isinstance(self.of_source, str) else self.of_source.url)
+            self.following = await next_at(connection, label, self.tables)
 
     async def _count_target(self, connection: AsyncConnection) -> None:
         for table in self.tables:
@@ -269,7 +273,7 @@ async def run_preflight(
     began = monotonic()
     look = _Look(source, target_url, tables, limits, on_retry)
     for failure in await asyncio.gather(
-        look.at_target(examine, connections, app_role), look.at_source(quick=quick), return_exceptions=True
+        look.at_target(examine, connections, app_role, quick=quick), look.at_source(quick=quick), return_exceptions=True
     ):
         if failure is not None:
             raise failure

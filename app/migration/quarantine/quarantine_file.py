@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
@@ -236,5 +237,5 @@ def _refused(path: Path, mistakes: list[str], step: str) -> MigrationError:
         "\n".join([f"{path} cannot be taken:", *shown]),
         step=step,
         pending="everything; nothing was written",
-        next_step=NextStep("correct the file, then: ", Command(step, f"{path}")),
+        next_step=NextStep("correct the file, then: ", Command(step, shlex.quote(str(path)))),
     )

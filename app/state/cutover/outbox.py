@@ -232,6 +232,12 @@ async def hurry(connection: Connection, last: int, ids: list[int] | None) -> Non
     )
 
 
+async def those_there(connection: Connection, ids: Collection[int]) -> list[int]:
+    """Those of the entries that are in the outbox."""
+    query = f"SELECT id FROM {SCHEMA}.outbox WHERE id = ANY (%(ids)s) ORDER BY id"
+    return await fetch_column(connection, query, {"ids": list(ids)})
+
+
 async def count_to_do(connection: Connection, last: int, ids: list[int] | None) -> int:
     """Entries up to an id, of all or of `ids`, that were not tried yet, wait to be read back, or come soon."""
     count = await fetch_value(

@@ -116,6 +116,8 @@ def state_document(state: OutboxState) -> Document:
 def drain_words(done: DrainReport, found: Document) -> Words:
     """What was sent, what is left, and why."""
     sent = done.entries - done.left.entries
+    if done.absent:
+        yield f"no entry, since it was sent meanwhile or there never was one: {', '.join(map(str, done.absent))}"
     yield f"{max(0, sent):,} entries are done, {done.left.entries:,} are left"
     if done.complete:
         return
@@ -126,7 +128,7 @@ def drain_words(done: DrainReport, found: Document) -> Words:
 
 def drain_document(command: str, done: DrainReport) -> Document:
     """The same for `--json`."""
-    entries = {"before": done.entries, "reason": done.reason}
+    entries = {"before": done.entries, "absent": list(done.absent), "reason": done.reason}
     return document(command, ok=done.complete, **entries, **_fields(done.left))
 
 

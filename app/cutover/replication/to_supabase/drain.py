@@ -28,6 +28,7 @@ class DrainReport:
 
     Attributes:
         entries: how many there were.
+        absent: entries that were asked for and are not in the outbox.
         left: those that are still there.
         is_away: it ended since Supabase cannot be reached.
     """
@@ -35,6 +36,7 @@ class DrainReport:
     entries: int
     left: OutboxState
     is_away: bool
+    absent: tuple[int, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -100,7 +102,8 @@ async def drain(
             await _send(sender, last, ids, settings.outcome_settles_after, lambda left: on_progress(left, entries))
         async with sender.database.statements() as connection:
             left = await read_state(connection, fixed=settings.flags.stage, step=step, most=20, last=last)
-        return DrainReport(entries, left, sender.breaker.is_open)
+        absent = tuple(sorted(set(numbers or ()) - set(ids or ())))
+        return DrainReport(entries, left, sender.breaker.is_open, absent)
 
 
 async def _begin(
@@ -111,7 +114,7 @@ async def _begin(
         row = await read_stage_row(connection)
         refuse_moved_out(row, sender.database.schemas, step=step, pending="all of it; nothing was sent")
         last = await outbox.last_id(connection)
-        ids = list(numbers) if numbers else None
+        ids = await outbox.those_there(connection, numbers) if numbers else None
         if ids is None and only_failed:
             ids = [entry.number for entry in await outbox.failed_entries(connection, last)]
         await outbox.hurry(connection, last, ids)
