@@ -13,6 +13,7 @@ from app.errors import MigrationError
 from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.second_try import try_again
+from app.migration.copy.standing import standing_checkpoint
 from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
@@ -224,7 +225,7 @@ class _Start:
 
     async def _copy_table(self, table: CopyTable, beside: AsyncConnection) -> TableCopied:
         began = monotonic()
-        checkpoint = await checkpoints.find_checkpoint(self.connection, self.run, table.name)
+        checkpoint = await standing_checkpoint(self.connection, self.source, self.run, table, self.progress)
         if checkpoint is None:
             rows = await known_count(self.source, table)
             checkpoint = await checkpoints.begin_table(self.connection, self.run, table.name, table.rows, rows)
