@@ -12,8 +12,8 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
+from app.migration.copy.read_anew import read_changed_anew
 from app.migration.copy.second_try import try_again
-from app.migration.copy.standing import standing_checkpoint
 from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
@@ -108,6 +108,7 @@ async def copy_into(
         names = [table.name for table in described]
         streams = isinstance(source, PostgresSource)
         run, resumed = await runs.begin_copy(connection, source.label, names, streams=streams, restart=options.restart)
+        await read_changed_anew(connection, source, run, described, progress)
         if resumed:
             progress.notice(await runs.describe_resumed(connection, run))
     async with (
@@ -225,7 +226,7 @@ class _Start:
 
     async def _copy_table(self, table: CopyTable, beside: AsyncConnection) -> TableCopied:
         began = monotonic()
-        checkpoint = await standing_checkpoint(self.connection, self.source, self.run, table, self.progress)
+        checkpoint = await checkpoints.find_checkpoint(self.connection, self.run, table.name)
         if checkpoint is None:
             rows = await known_count(self.source, table)
             checkpoint = await checkpoints.begin_table(self.connection, self.run, table.name, table.rows, rows)

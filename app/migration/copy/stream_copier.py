@@ -14,7 +14,6 @@ from app.errors import UnavailableError
 from app.migration.copy.completeness import Completeness, complete_table, complete_whole
 from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange, plan_ranges
-from app.migration.copy.standing import standing_checkpoint
 from app.migration.keys.key_listing import count_target
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
@@ -140,7 +139,7 @@ class StreamCopy:
                 straight=False,
                 same=await same_types(self._source, self._connection, table),
             )
-            checkpoint = await standing_checkpoint(self._connection, self._source, self._run, table, self._progress)
+            checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, table.name)
             if checkpoint is None:
                 pace = self._source.pace
                 planned = await plan_ranges(
