@@ -1,10 +1,24 @@
 """A second copy: sequences, update triggers, equal rows, and rows that came or went meanwhile."""
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
-from tests.migration.engine import add_clients, copy_from, execute, hiding, query, row_texts, tables, value, verify_from
+from app.migration.tables.selected_tables import select_tables
+from tests.fixtures.sources import Ends
+from tests.migration.engine import (
+    REOPEN,
+    add_clients,
+    copy_from,
+    execute,
+    hiding,
+    query,
+    row_texts,
+    tables,
+    value,
+    verify_from,
+)
 from tests.support import faults
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
@@ -170,3 +184,23 @@ async def test_rows_that_no_copy_put_there_stop_it(
     assert row_texts(database_url, "clients") == before
     report = await copy_from(pages, database_url, tables("clients"), options=CopyOptions(overwrite=True))
     assert (report.tables[0].went, value(database_url, "SELECT count(*) FROM clients")) == (3, 7)
+
+
+async def test_a_table_whose_models_have_got_a_column_is_read_anew(ends: Ends) -> None:
+    """It was complete in the start before."""
+
+    def models(*more: str) -> list[Table]:
+        metadata = MetaData()
+        for name, columns in {"a": ("v", *more), "b": ("v",)}.items():
+            Table(name, metadata, Column("id", Integer, primary_key=True), *[Column(one, Text) for one in columns])
+        return select_tables(metadata)
+
+    ends.make(
+        "CREATE TABLE a (id integer PRIMARY KEY, v text, w text); CREATE TABLE b (id integer PRIMARY KEY, v text)",
+        "INSERT INTO a VALUES (1, 'v', 'w'); INSERT INTO b VALUES (1, 'v')",
+    )
+    assert (await copy_from(ends.served, ends.target, models())).complete
+    execute(ends.target, REOPEN.replace("actions", "b"))
+    again = await copy_from(ends.served, ends.target, models("w"))
+    assert (again.resumed, again.complete) == (True, True)
+    assert row_texts(ends.target, "a") == ["(1,v,w)"]

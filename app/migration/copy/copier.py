@@ -13,6 +13,7 @@ from app.errors import MigrationError
 from app.migration.copy.after_copy import compare_where_due, try_again
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.range_copier import RangeCopy, RangeOptions, TableJob
+from app.migration.copy.read_anew import read_changed_anew
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
@@ -104,6 +105,7 @@ async def copy_into(
         names = [table.name for table in described]
         streams = isinstance(source, PostgresSource)
         run, resumed = await runs.begin_copy(connection, source.label, names, streams=streams, restart=options.restart)
+        await read_changed_anew(connection, source, run, described, progress)
         if resumed:
             progress.notice(await runs.describe_resumed(connection, run))
     async with (

@@ -47,6 +47,15 @@ async def find_checkpoint(connection: AsyncConnection, run: int, table: str) -> 
     return next((Checkpoint(tuple(key) if key else None, *rest) for key, *rest in rows), None)
 
 
+async def forget_table(connection: AsyncConnection, run: int, table: str) -> None:
+    """Drop the table's checkpoint in the run, and its ranges: it is to be read from its beginning."""
+    await connection.execute(
+        f"WITH r AS (DELETE FROM {SCHEMA}.ranges WHERE run_id = %(run)s AND table_name = %(table)s) "
+        f"DELETE FROM {SCHEMA}.checkpoints WHERE run_id = %(run)s AND table_name = %(table)s",
+        {"run": run, "table": table},
+    )
+
+
 async def begin_table(
     connection: AsyncConnection, run: int, table: str, rows: sql.Composable, source_before: int | None
 ) -> Checkpoint:

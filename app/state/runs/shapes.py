@@ -1,24 +1,31 @@
-"""Shapes: what the catalogs of both ends said of a table's values when a sync last looked."""
+"""Shapes: what the catalogs of both ends said of a table's values when a sync or a copy last looked."""
+
+from collections.abc import Mapping
 
 from psycopg import AsyncConnection
 
 from app.state.fetching import fetch_rows
-from app.state.runs import row_versions
 from app.state.schema_name import SCHEMA
 
 
-async def are_known(connection: AsyncConnection, table: str, source: str, target: str) -> bool:
-    """Whether the catalogs said the same as now."""
-    statement = f"SELECT source, target FROM {SCHEMA}.shapes WHERE table_name = %(table)s"
-    return await fetch_rows(connection, statement, {"table": table}) == [(source, target)]
+async def known(connection: AsyncConnection) -> dict[str, tuple[str, str]]:
+    """What they said of each table by its name: the source's, and the target's."""
+    rows = await fetch_rows(connection, f"SELECT table_name, source, target FROM {SCHEMA}.shapes")
+    return {name: (source, target) for name, source, target in rows}
 
 
-async def keep(connection: AsyncConnection, table: str, source: str, target: str) -> None:
-    """Keep what they say now; the table's pairs of before tell nothing any more, and are dropped."""
+async def keep(connection: AsyncConnection, shapes: Mapping[str, tuple[str, str]]) -> None:
+    """Keep what they say now of some tables; the pairs of these of before tell nothing any more, and are dropped."""
+    given = {
+        "tables": list(shapes),
+        "sources": [source for source, _ in shapes.values()],
+        "targets": [target for _, target in shapes.values()],
+    }
     async with connection.transaction():
-        await row_versions.forget_all(connection, table)
+        await connection.execute(f"DELETE FROM {SCHEMA}.row_versions WHERE table_name = ANY (%(tables)s)", given)
         await connection.execute(
-            f"INSERT INTO {SCHEMA}.shapes VALUES (%(table)s, %(source)s, %(target)s) ON CONFLICT (table_name) "
+            f"INSERT INTO {SCHEMA}.shapes SELECT * FROM unnest(%(tables)s::text[], %(sources)s::text[], "
+            "%(targets)s::text[]) ON CONFLICT (table_name) "
             "DO UPDATE SET source = excluded.source, target = excluded.target",
-            {"table": table, "source": source, "target": target},
+            given,
         )

@@ -5,6 +5,7 @@ numbers may have been another's before. So a sync keeps what the catalogs of bot
 and compares all of its rows again where that is another thing than before.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 from psycopg import AsyncConnection, sql
@@ -28,13 +29,16 @@ TYPES = """
 """
 # What a virtual column is made of is in the catalog alone. A server that was restored to an earlier moment has another
 # timeline; just after that the second of the two numbers tells.
-_SHAPE = """
-SELECT md5(concat_ws('|', to_regclass({table})::oid, {server},
+_SHAPES = """
+WITH all_types AS (SELECT concat_ws('|', {types}) AS said)
+SELECT number, md5(concat_ws('|', relation, {server},
     (SELECT concat_ws(' ', oid, xmin) FROM pg_database WHERE datname = current_database()),
     (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text,
             CASE WHEN attgenerated = 'v' THEN pg_get_expr(adbin, adrelid) END), ',' ORDER BY attnum)
         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped), {types}))
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped), all_types.said))
+FROM all_types, (SELECT n, to_regclass(name)::oid FROM unnest({tables}::text[]) WITH ORDINALITY u (name, n))
+    t (number, relation) ORDER BY 1
 """
 _SERVER = """
 (SELECT concat_ws(' ', system_identifier, greatest(timeline_id, min_recovery_end_timeline))
@@ -47,25 +51,39 @@ FROM unnest(ARRAY['pg_control_system', 'pg_control_checkpoint', 'pg_control_reco
 
 
 async def values_stand(connection: AsyncConnection, source: Source, table: CopyTable, *, dry_run: bool) -> bool:
-    """Whether row versions tell which values have changed since the last look; where not, the pairs are forgotten.
+    """Whether row versions tell which values of a table have changed since the last look: see `standing_tables`."""
+    return table.name in await standing_tables(connection, source, [table], dry_run=dry_run)
 
-    They tell nothing of a column that the models have got since, or under another key. Over REST only the target's
-    catalog is seen. A dry run forgets nothing.
+
+async def standing_tables(
+    connection: AsyncConnection, source: Source, tables: Sequence[CopyTable], *, dry_run: bool
+) -> set[str]:
+    """Names of the tables whose rows' versions tell which values have changed since the last look.
+
+    The others' pairs are forgotten. They tell nothing of a column that the models have got since, or under another key.
+    Over REST only the target's catalog is seen. A dry run forgets nothing.
     """
+    ours = await _shapes(fetching(connection), tables)
+    theirs = await _shapes(source.fetch, tables) if isinstance(source, PostgresSource) else [""] * len(tables)
+    now = {
+        table.name: (there, f"{here} {_compared(table)}")
+        for table, there, here in zip(tables, theirs, ours, strict=True)
+    }
+    known = await shapes.known(connection)
+    changed = {name: shape for name, shape in now.items() if known.get(name) != shape}
+    if changed and not dry_run:
+        await shapes.keep(connection, changed)
+    return now.keys() - changed.keys()
+
+
+def _compared(table: CopyTable) -> str:
+    """A hash of the key's names, and of all columns'."""
     names = table.with_made.names
-    compared = sha256(repr([names[: table.key_size], sorted(names)]).encode()).hexdigest()
-    ours = f"{await _shape(fetching(connection), table)} {compared}"
-    theirs = await _shape(source.fetch, table) if isinstance(source, PostgresSource) else ""
-    if await shapes.are_known(connection, table.name, theirs, ours):
-        return True
-    if not dry_run:
-        await shapes.keep(connection, table.name, theirs, ours)
-    return False
+    return sha256(repr([names[: table.key_size], sorted(names)]).encode()).hexdigest()
 
 
-async def _shape(fetch: Fetch, table: CopyTable) -> str:
+async def _shapes(fetch: Fetch, tables: Sequence[CopyTable]) -> list[str]:
     ((may_ask,),) = await fetch(sql.SQL(_MAY_ASK).format())
     server, types = sql.SQL(_SERVER if may_ask else "NULL"), sql.SQL(TYPES)
-    name = sql.Literal(table.identifier.as_string(None))
-    ((shape,),) = await fetch(sql.SQL(_SHAPE).format(table=name, server=server, types=types))
-    return str(shape)
+    names = sql.Literal([table.identifier.as_string(None) for table in tables])
+    return [shape for _, shape in await fetch(sql.SQL(_SHAPES).format(tables=names, server=server, types=types))]
