@@ -1,4 +1,4 @@
-"""The idle connections of the engine's pool: which of them can be used, and how a read takes one at little cost.
+"""The idle connections of the engine's pool: which of them can be used, and how one is taken at little cost.
 
 A read that goes through SQLAlchemy's asynchronous engine costs 260 microseconds on a server that is near. One that
 takes an idle connection and speaks to its driver alone costs 100. So `take` calls the synchronous pool under the
