@@ -113,6 +113,7 @@ async def test_a_transaction_lasts_and_reads_what_was_committed(database_url: st
                     assert await fetch_value(connection, "SHOW synchronous_commit") == own
                     assert await fetch_value(connection, "SHOW transaction_isolation") == "read committed"
                     assert await fetch_value(connection, "SHOW client_min_messages") == "warning"
+                    assert await fetch_value(connection, "SHOW jit") == "off"
                 async with database.statements() as connection:
                     assert await fetch_value(connection, "SHOW synchronous_commit") == "local"
         await database.close()

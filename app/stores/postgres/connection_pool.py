@@ -25,6 +25,7 @@ from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import translated_errors
 
 _CLOSING_SECONDS = 2.0
+_CLOSED = "the connections to PostgreSQL are closed"
 
 
 class ConnectionPool:
@@ -72,7 +73,7 @@ class ConnectionPool:
         )
         logging.getLogger("sqlalchemy.engine.Engine").addFilter(_HIDE_ROWS)  # once, however often it is said
         self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
-        self._connections: list[psycopg.AsyncConnection[Any]] = []  # all that were made, of which some are closed
+        self._making = BackgroundTasks()
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
 
@@ -99,12 +100,26 @@ class ConnectionPool:
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
-        acquiring = self._acquiring.start(_start(engine))
+        acquiring = self._acquiring.start(self._start(engine))
         try:
             return await asyncio.shield(acquiring)
         except asyncio.CancelledError:
             acquiring.add_done_callback(self._give_up)
             raise
+
+    async def _start(self, engine: AsyncEngine) -> AsyncConnection:
+        try:
+            connection = await engine.connect()
+        except InvalidRequestError:  # the pool's word after several that were not fit to be given out
+            raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
+        except asyncio.CancelledError:
+            if self.idle.is_closed:
+                raise UnavailableError(_CLOSED) from None
+            raise
+        if self.idle.is_closed:
+            await self._give_back(connection)
+            raise UnavailableError(_CLOSED)
+        return connection
 
     def _give_up(self, acquired: asyncio.Task[AsyncConnection]) -> None:
         if not acquired.cancelled() and acquired.exception() is None:
@@ -115,6 +130,9 @@ class ConnectionPool:
         return self._returning.start(connection.close())
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+        return await self._making.start(self._make(*arguments, **options))
+
+    async def _make(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
             if self._primary is not None:
                 connection = await self._primary.connect(options, seconds=self.timeout)
@@ -136,14 +154,14 @@ class ConnectionPool:
         except BaseException:
             await connection.close()
             raise
-        self._connections = [one for one in self._connections if not one.closed] + [connection]
         return connection
 
     async def close(self) -> None:
-        """Close every connection, and give up those that are still being made."""
-        self._acquiring.cancel()
+        """Close every connection, also those that come back later, and give up those that are still being made."""
+        self.idle.is_closed = True
+        self._making.cancel()  # nothing past that: SQLAlchemy asks its first connection some questions, or forgets it
         primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, self._until_returned, self.engine.dispose, self._close_lost)
+        await end_all(*primary, self._until_returned, self.engine.dispose)
 
     async def _until_returned(self) -> None:
         with suppress(TimeoutError):
@@ -151,10 +169,6 @@ class ConnectionPool:
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
                     await self._acquiring.wait()
                     await self._returning.wait()
-
-    async def _close_lost(self) -> None:
-        # SQLAlchemy asks its first connection some questions; cancelled meanwhile, it forgets the connection.
-        await end_all(*(connection.close for connection in self._connections))
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
@@ -180,13 +194,6 @@ def end_turns(turns: Sequence[asyncio.Semaphore]) -> None:
     """Give back what `take_turns` took."""
     for one in turns:
         one.release()
-
-
-async def _start(engine: AsyncEngine) -> AsyncConnection:
-    try:
-        return await engine.connect()
-    except InvalidRequestError:  # the pool's word after several that were not fit to be given out
-        raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
 class _HideRows(logging.Filter):
