@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from app.common.schemas import Schemas
 from app.cutover.locks import HOLD_STAGE
@@ -16,6 +15,7 @@ from app.cutover.stages import Stage
 from app.errors import UnrepresentableValueError
 from app.models import Client, StaffSchedule
 from app.state.cutover.journal import _NOTE
+from app.state.fetching import fetch_value
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.commit import transaction
 from app.stores.postgres.database import Database
@@ -107,8 +107,8 @@ async def test_a_sender_that_waited_sends_what_was_committed_meanwhile(
 async def test_no_statement_is_compiled(hostile: Pair) -> None:
     """It takes longer than the statement, on a server that can, once PostgreSQL takes a statement for dear."""
     database = Database(hostile.target)
-    async with database.reader() as connection:
-        assert await connection.scalar(text("SHOW jit")) == "off"
+    async with database.statements() as connection:
+        assert await fetch_value(connection, "SHOW jit") == "off"
     await database.close()
     given = {"stages": ["off"], "process": "a", "table": "clients", "keys": "[]"}
     with psycopg.connect(hostile.target) as other:
