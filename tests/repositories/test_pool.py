@@ -59,3 +59,12 @@ async def test_a_connection_whose_return_is_cancelled_is_not_lost(database_url: 
         await working
     await database.close()
     assert taken[0].closed
+
+
+async def test_a_place_whose_connection_is_gone_hides_no_idle_one(database_url: str) -> None:
+    database = Database(database_url, pool_size=2)
+    async with database.statements() as kept, database.statements() as lost:
+        pid = await fetch_value(kept, "SELECT pg_backend_pid()")
+        await lost.driver.close()  # its place is the first in the pool from here on
+    assert [await database.fetch(_PID) for _ in range(3)] == [[(pid,)]] * 3
+    await database.close()

@@ -103,23 +103,17 @@ async def refused_keys(connection: AsyncConnection, table: str, *, now: bool = F
     Args:
         now: of those alone that were refused in the present transaction.
     """
-    rows = await fetch_rows(
-        connection,
-        f"SELECT key, sqlstate FROM {SCHEMA}.quarantine WHERE table_name = %(table)s "
-        "AND (NOT %(now)s OR refused_at = now())",
-        {"table": table, "now": now},
-    )
-    return {tuple(key): sqlstate for key, sqlstate in rows}
+    return await _sqlstates(connection, "(NOT %(now)s OR refused_at = now())", {"table": table, "now": now})
 
 
 async def refused_among(connection: AsyncConnection, table: str, keys: Iterable[Key]) -> dict[Key, str]:
     """Those of the keys whose rows are in quarantine, with their SQLSTATEs."""
-    rows = await fetch_rows(
-        connection,
-        f"SELECT key, sqlstate FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND {AMONG_KEYS}",
-        {"table": table, "keys": keys_json(keys)},
-    )
-    return {tuple(key): sqlstate for key, sqlstate in rows}
+    return await _sqlstates(connection, AMONG_KEYS, {"table": table, "keys": keys_json(keys)})
+
+
+async def _sqlstates(connection: AsyncConnection, condition: str, given: dict[str, Any]) -> dict[Key, str]:
+    statement = f"SELECT key, sqlstate FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND {condition}"
+    return {tuple(key): sqlstate for key, sqlstate in await fetch_rows(connection, statement, given)}
 
 
 async def refusals(
@@ -284,26 +278,23 @@ async def set_values(connection: AsyncConnection, rows: Iterable[tuple[int, dict
 
 async def leave(connection: AsyncConnection, table: str, keys: Iterable[Key]) -> None:
     """Take rows out."""
-    await connection.execute(
-        f"DELETE FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND {AMONG_KEYS}",
-        {"table": table, "keys": keys_json(keys)},
-    )
+    await _delete(connection, f"table_name = %(table)s AND {AMONG_KEYS}", {"table": table, "keys": keys_json(keys)})
 
 
 async def leave_by_number(connection: AsyncConnection, numbers: Sequence[int]) -> None:
     """Take rows out."""
-    await connection.execute(
-        f"DELETE FROM {SCHEMA}.quarantine WHERE number = ANY (%(numbers)s)", {"numbers": list(numbers)}
-    )
+    await _delete(connection, "number = ANY (%(numbers)s)", {"numbers": list(numbers)})
 
 
 async def leave_whole(connection: AsyncConnection, table: str) -> None:
     """Take all rows of a table out."""
-    await connection.execute(f"DELETE FROM {SCHEMA}.quarantine WHERE table_name = %(table)s", {"table": table})
+    await _delete(connection, "table_name = %(table)s", {"table": table})
 
 
 async def leave_earlier(connection: AsyncConnection, table: str) -> None:
     """Take out the rows of a table that were not refused in the present transaction."""
-    await connection.execute(
-        f"DELETE FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND refused_at <> now()", {"table": table}
-    )
+    await _delete(connection, "table_name = %(table)s AND refused_at <> now()", {"table": table})
+
+
+async def _delete(connection: AsyncConnection, condition: str, given: dict[str, Any]) -> None:
+    await connection.execute(f"DELETE FROM {SCHEMA}.quarantine WHERE {condition}", given)

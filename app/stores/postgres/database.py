@@ -1,4 +1,4 @@
-"""The bot's PostgreSQL: reads by the driver alone, connections and commits, for the tables of a schema."""
+"""The bot's PostgreSQL: reads, statements and transactions by the driver alone, for the tables of a schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import AnothersSessionError, fetched, translated_errors
 
-_TRIES = 5
+_TRIES = 5  # to have a new connection, where other callers are faster
 Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
 
 
@@ -70,7 +70,7 @@ class Statements:
 
 
 class Database:
-    """An engine, reads by the driver alone, and the two kinds of connection that the rest uses.
+    """A pool of connections, each for one read, for statements in autocommit, or for a transaction.
 
     Nobody who comes later gets a connection before those who wait for one.
 

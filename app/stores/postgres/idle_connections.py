@@ -1,4 +1,4 @@
-"""The idle connections of the engine's pool: which of them can be used, and how a read takes one at little cost.
+"""The idle connections of the engine's pool: which of them can be used, and how one is taken at little cost.
 
 A read that goes through SQLAlchemy's asynchronous engine costs 260 microseconds on a server that is near. One that
 takes an idle connection and speaks to its driver alone costs 100. So `take` calls the synchronous pool under the
@@ -8,6 +8,7 @@ engine, which needs no greenlet while it waits for nothing. SQLAlchemy does not 
 
 import select
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any
@@ -87,13 +88,12 @@ class IdleConnections:
         pool = self._engine.pool
         self._is_taking = True
         try:
-            while pool.checkedin():  # type: ignore[attr-defined]
-                idle = pool.connect()
-                if not self._is_stale(idle.driver_connection, idle.info):
-                    return idle
-                self.put_back(idle, broken=True)
-        except _NoneIsIdleError:  # the place in the pool is free, and its connection gone
-            return None
+            for _ in range(pool.checkedin()):  # type: ignore[attr-defined]
+                with suppress(_NoneIsIdleError):  # of this place in the pool the connection is gone
+                    idle = pool.connect()
+                    if not self._is_stale(idle.driver_connection, idle.info):
+                        return idle
+                    self.put_back(idle, broken=True)
         finally:
             self._is_taking = False
         return None
