@@ -115,6 +115,37 @@ async def test_one_that_is_given_up_at_any_moment_of_its_making_is_closed(
     assert all(connection.closed for connection in made)
 
 
+async def test_one_that_is_given_up_as_it_is_handed_out_is_not_forgotten(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine psycopg lets others go first even where it has nothing to wait for."""
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)  # where a warning of SQLAlchemy's ends up
+    is_asked = asyncio.Event()
+    set_autocommit = psycopg.AsyncConnection.set_autocommit
+
+    async def late(self: psycopg.AsyncConnection[Any], value: bool) -> None:
+        if self in database._pool._connections:  # it is made
+            is_asked.set()
+            await asyncio.sleep(0.05)
+        await set_autocommit(self, value)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "set_autocommit", late)
+    database = Database(database_url)
+
+    async def read() -> None:
+        async with database.reader() as connection:
+            await connection.execute(_CLIENTS)
+
+    reading = asyncio.create_task(read())
+    await is_asked.wait()
+    await database.close()
+    await asyncio.gather(reading, return_exceptions=True)
+    del reading
+    gc.collect()
+    assert said == []
+
+
 async def test_none_is_closed_under_a_caller_who_still_waits(database_url: str) -> None:
     """Who is cancelled waits for the server's word on that; psycopg crashes where the connection is closed then."""
     with Relay(postgres_address(database_url)) as relay:

@@ -74,6 +74,7 @@ class ConnectionPool:
         logging.getLogger("sqlalchemy.engine.Engine").addFilter(_HIDE_ROWS)  # once, however often it is said
         self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
         self._connections: list[psycopg.AsyncConnection[Any]] = []  # all that were made, of which some are closed
+        self._making = BackgroundTasks()
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
 
@@ -118,6 +119,10 @@ class ConnectionPool:
         return returning
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+        # A task of its own, which can be given up: SQLAlchemy forgets a connection where it is cancelled itself.
+        return await self._making.start(self._make(*arguments, **options))
+
+    async def _make(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
             if self._primary is not None:
                 connection = await self._primary.connect(options, seconds=self.timeout)
@@ -144,9 +149,10 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """Close every connection, and give up those that are still being made."""
-        self._acquiring.cancel()
+        self.idle.is_over = True
+        self._making.cancel()
         primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, self._until_returned, self.engine.dispose, self._close_lost)
+        await end_all(*primary, self._until_returned, self.engine.dispose, self._close_taken)
 
     async def _until_returned(self) -> None:
         with suppress(TimeoutError):
@@ -155,8 +161,7 @@ class ConnectionPool:
                     await self._acquiring.wait()
                     await self._returning.wait()
 
-    async def _close_lost(self) -> None:
-        # SQLAlchemy asks its first connection some questions; cancelled meanwhile, it forgets the connection.
+    async def _close_taken(self) -> None:
         # A caller who was cancelled may still wait for the server's word on that: closed under it, psycopg can crash.
         awaited = [one for one in self._connections if one.info.transaction_status == TransactionStatus.ACTIVE]
         for connection in awaited:
