@@ -8,14 +8,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from app.common.schemas import Schemas
 from app.cutover.locks import HOLD_STAGE
 from app.cutover.stages import Stage
 from app.errors import UnrepresentableValueError
 from app.models import Client, StaffSchedule
+from app.state.cutover.journal import _NOTE
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.commit import transaction
+from app.stores.postgres.database import Database
 from tests.cutover.forward import NOTES, forward
 from tests.cutover.outbox_writers import entries, somebody_waits, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -99,6 +102,20 @@ async def test_a_sender_that_waited_sends_what_was_committed_meanwhile(
     assert entries(hostile) == []
     (client,) = _equal_rows(hostile, "clients")
     assert '"name": "new"' in client
+
+
+async def test_no_statement_is_compiled(hostile: Pair) -> None:
+    """It takes longer than the statement, on a server that can, once PostgreSQL takes a statement for dear."""
+    database = Database(hostile.target)
+    async with database.reader() as connection:
+        assert await connection.scalar(text("SHOW jit")) == "off"
+    await database.close()
+    given = {"stages": ["off"], "process": "a", "table": "clients", "keys": "[]"}
+    with psycopg.connect(hostile.target) as other:
+        explained = f"EXPLAIN (FORMAT JSON) {Schemas('public').named(_NOTE)}".encode()
+        row = other.execute(explained, given).fetchone()  # through a pooler, where no setting is ours
+        assert row is not None
+        assert row[0][0]["Plan"]["Total Cost"] < 10_000
 
 
 async def test_a_move_is_flushed_before_processes_can_see_it(pair: Pair) -> None:

@@ -90,6 +90,7 @@ async def test_what_a_database_has_set_changes_nothing(fresh_database: str) -> N
         "array_nulls": "on", "quote_all_identifiers": "off", "standard_conforming_strings": "on",
         "transform_null_equals": "off", "default_transaction_isolation": "read committed",
         "default_transaction_deferrable": "off", "application_name": "botdata test", "lc_monetary": "C",
+        "jit": "off",
     }  # fmt: skip
     name = value(fresh_database, "SELECT current_database()")
     for setting, text in given.items():

@@ -113,6 +113,7 @@ async def test_a_transaction_lasts_and_reads_what_was_committed(database_url: st
                     assert await connection.scalar(text("SHOW synchronous_commit")) == own
                     assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
                     assert await connection.scalar(text("SHOW client_min_messages")) == "warning"
+                    assert await connection.scalar(text("SHOW jit")) == "off"
                 async with database.reader() as connection:  # after which SQLAlchemy puts its own level back
                     assert await connection.scalar(text("SHOW synchronous_commit")) == "local"
         await database.close()

@@ -19,9 +19,11 @@ Ids: TypeAlias = dict[Key, int]  # of notes, by key
 # What was proven before is worth nothing.
 SPOIL_PROOFS = f"UPDATE {SCHEMA}.last_left_note SET left_at = clock_timestamp()"
 # One statement, thus one round trip, since every write waits for it. A row that was locked is read as it is then.
+# LIMIT says that the stage has one row: PostgreSQL does not know, and would take the rest for dear, and compile it.
 _NOTE = (
     "WITH stage AS MATERIALIZED (SELECT stage, stage = ANY(%(stages)s) OR moved_at IS NULL AS may_write "
-    f"FROM {SCHEMA}.stage WHERE {IN_TURN} FOR SHARE), noted AS (INSERT INTO {SCHEMA}.notes (process, table_name, key) "
+    f"FROM {SCHEMA}.stage WHERE {IN_TURN} LIMIT 1 FOR SHARE), noted AS ("
+    f"INSERT INTO {SCHEMA}.notes (process, table_name, key) "
     "SELECT %(process)s, %(table)s, ARRAY(SELECT json_array_elements_text(k)) "
     "FROM stage, json_array_elements(CAST(%(keys)s AS json)) k WHERE may_write RETURNING id, key) "
     "SELECT stage, may_write, id, key FROM stage LEFT JOIN noted ON true"

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -20,12 +19,13 @@ from app.errors import UnavailableError
 from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import IdleConnections
-from app.stores.postgres.keepalives import KEEPALIVES, hang_up
+from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.poolers.pooled_connection import settle
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import translated_errors
 
 _CLOSING_SECONDS = 2.0
+_CLOSED = "the connections to PostgreSQL are closed"
 
 
 class ConnectionPool:
@@ -73,7 +73,6 @@ class ConnectionPool:
         )
         logging.getLogger("sqlalchemy.engine.Engine").addFilter(_HIDE_ROWS)  # once, however often it is said
         self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
-        self._connections: list[psycopg.AsyncConnection[Any]] = []  # all that were made, of which some are closed
         self._making = BackgroundTasks()
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
@@ -101,12 +100,26 @@ class ConnectionPool:
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
-        acquiring = self._acquiring.start(_start(engine))
+        acquiring = self._acquiring.start(self._start(engine))
         try:
             return await asyncio.shield(acquiring)
         except asyncio.CancelledError:
             acquiring.add_done_callback(self._give_up)
             raise
+
+    async def _start(self, engine: AsyncEngine) -> AsyncConnection:
+        try:
+            connection = await engine.connect()
+        except InvalidRequestError:  # the pool's word after several that were not fit to be given out
+            raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
+        except asyncio.CancelledError:
+            if self.idle.is_closed:
+                raise UnavailableError(_CLOSED) from None
+            raise
+        if self.idle.is_closed:
+            await self._give_back(connection)
+            raise UnavailableError(_CLOSED)
+        return connection
 
     def _give_up(self, acquired: asyncio.Task[AsyncConnection]) -> None:
         if not acquired.cancelled() and acquired.exception() is None:
@@ -119,7 +132,6 @@ class ConnectionPool:
         return returning
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-        # A task of its own, which can be given up: SQLAlchemy forgets a connection where it is cancelled itself.
         return await self._making.start(self._make(*arguments, **options))
 
     async def _make(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
@@ -144,15 +156,14 @@ class ConnectionPool:
         except BaseException:
             await connection.close()
             raise
-        self._connections = [one for one in self._connections if not one.closed] + [connection]
         return connection
 
     async def close(self) -> None:
-        """Close every connection, and give up those that are still being made."""
-        self.idle.is_over = True
-        self._making.cancel()
+        """Close every connection, also those that come back later, and give up those that are still being made."""
+        self.idle.is_closed = True
+        self._making.cancel()  # nothing past that: SQLAlchemy asks its first connection some questions, or forgets it
         primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, self._until_returned, self.engine.dispose, self._close_taken)
+        await end_all(*primary, self._until_returned, self.engine.dispose)
 
     async def _until_returned(self) -> None:
         with suppress(TimeoutError):
@@ -160,13 +171,6 @@ class ConnectionPool:
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
                     await self._acquiring.wait()
                     await self._returning.wait()
-
-    async def _close_taken(self) -> None:
-        # A caller who was cancelled may still wait for the server's word on that: closed under it, psycopg can crash.
-        awaited = [one for one in self._connections if one.info.transaction_status == TransactionStatus.ACTIVE]
-        for connection in awaited:
-            hang_up(connection)  # the caller's wait fails, and the pool closes the connection
-        await end_all(*(one.close for one in self._connections if one not in awaited))
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
@@ -192,13 +196,6 @@ def end_turns(turns: Sequence[asyncio.Semaphore]) -> None:
     """Give back what `take_turns` took."""
     for one in turns:
         one.release()
-
-
-async def _start(engine: AsyncEngine) -> AsyncConnection:
-    try:
-        return await engine.connect()
-    except InvalidRequestError:  # the pool's word after several that were not fit to be given out
-        raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
 class _HideRows(logging.Filter):

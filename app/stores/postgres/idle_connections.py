@@ -44,12 +44,12 @@ class IdleConnections:
 
     Attributes:
         is_pooled: a pooler stands before the server, so connections that prepare statements are of no use.
-        is_over: the pool is closed, and what is given back is closed, too.
+        is_closed: the pool is closed, so what comes back to it is closed too.
     """
 
     def __init__(self, engine: AsyncEngine, mark: FailoverMark, *, is_pooled: bool) -> None:
         self.is_pooled = is_pooled
-        self.is_over = False
+        self.is_closed = False
         self._mark = mark
         self._engine = engine.sync_engine
         self._forgotten_since = 0.0  # by the monotonic clock: what was idle already is forgotten by the network, too
@@ -80,7 +80,7 @@ class IdleConnections:
     def put_back(self, idle: PoolProxiedConnection, *, broken: bool = False) -> None:
         """Return a connection to the pool without waiting for anything; one that is broken or busy is dropped."""
         driver = idle.driver_connection
-        if driver is not None and (broken or self.is_over or not _is_idle(driver)):
+        if driver is not None and (broken or self.is_closed or not _is_idle(driver)):
             driver.pgconn.finish()
             idle.detach()
         idle.close()
@@ -137,7 +137,7 @@ class IdleConnections:
 
     def _check_in(self, dbapi_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
         # Whatever happened, no transaction is left open.
-        if dbapi_connection is not None and (self.is_over or not _is_idle(dbapi_connection.driver_connection)):
+        if dbapi_connection is not None and (self.is_closed or not _is_idle(dbapi_connection.driver_connection)):
             record.invalidate()
         else:
             record.info[_SINCE] = monotonic()

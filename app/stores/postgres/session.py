@@ -23,12 +23,13 @@ from app.stores.postgres.primary import Primary
 # No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
+# PostgreSQL takes some questions to its catalogs for dear: to compile one takes 0.2 s, to answer it 0.004 s.
 _VALUES = """
 SET statement_timeout = 0; SET lock_timeout = '30s';
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error';
 SET lc_monetary = 'C'; SET array_nulls = on; SET quote_all_identifiers = off; SET standard_conforming_strings = on;
-SET transform_null_equals = off
+SET transform_null_equals = off; SET jit = off
 """
 # The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
 _OF_SESSION = """
