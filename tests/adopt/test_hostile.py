@@ -14,7 +14,7 @@ from app.adopt.scope import Scope
 from app.adopt.scratch import ScratchPlaces, scratch_database
 from tests.adopt.adopting import adopt, check, run
 from tests.adopt.conftest import Project, load
-from tests.cli.command import start
+from tests.cli.command import start, wait_beside
 from tests.migration.engine import execute
 from tests.support.postgres import PostgresServer
 
@@ -136,18 +136,25 @@ _SCRATCHES = "SELECT datname FROM pg_database WHERE datname LIKE 'botdata_scratc
 
 @pytest.mark.separate_server  # the tests of other workers make such databases too
 def test_one_that_is_stopped_leaves_nothing_behind(
-    fresh_database: str, databases: PostgresServer, tmp_path: Path
+    fresh_database: str, databases: PostgresServer, tmp_path: Path, programs: Path
 ) -> None:
     load(fresh_database, "CREATE TABLE held (id int PRIMARY KEY)")
+    hanging, reached = tmp_path / "pg_dump", tmp_path / "reached"
+    hanging.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec {programs / "pg_dump"} --version\ntouch {reached}; exec sleep 60\n'
+    )
+    hanging.chmod(0o700)
+    (tmp_path / "pg_restore").symlink_to(programs / "pg_restore")
     with psycopg.connect(fresh_database, autocommit=True) as looking:
         before = set(looking.execute(_SCRATCHES).fetchall())
         process = start(
-            *("adopt", str(tmp_path / "new"), "--source", fresh_database),
+            *("adopt", str(tmp_path / "new"), "--source", fresh_database, "--pg-dump", str(hanging)),
             directory=tmp_path,
             DATABASE_URL=databases.admin_url,
         )
-        while not (made := set(looking.execute(_SCRATCHES).fetchall()) - before):
-            assert process.poll() is None
+        wait_beside(process, reached.exists)
+        made = set(looking.execute(_SCRATCHES).fetchall()) - before
+        assert len(made) == 1
         process.send_signal(signal.SIGTERM)
         assert process.communicate()[1].endswith("Stopped.\n")
         assert process.returncode == 130

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from app.cli.main import run
@@ -89,3 +90,17 @@ def wait_beside(process: subprocess.Popen[str], until: Callable[[], bool]) -> No
         time.sleep(0.1)
     assert process.poll() is None, process.communicate()
     assert until()
+
+
+def wait_for_sessions_to_end(url: str) -> None:
+    """Wait until the server has noticed that the sessions of a killed command are gone, and with them its locks."""
+    sessions = (
+        "SELECT query, wait_event FROM pg_stat_activity WHERE starts_with(application_name, 'botdata') "
+        "AND datname = current_database()"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(1200):
+            if not (left := connection.execute(sessions).fetchall()):
+                return
+            time.sleep(0.05)
+    raise AssertionError(left)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import start
+from tests.cli.command import start, wait_for_sessions_to_end
 from tests.migration.engine import add_clients, query, row_texts, value, whole_rows
 from tests.support import faults
 from tests.support.faults import Delivery, Fault, Request
@@ -45,6 +45,7 @@ def test_the_same_command_goes_on_inside_the_table(
             out, err = first.communicate(timeout=_SECONDS)
         finally:
             first.kill()
+    wait_for_sessions_to_end(database_url)
     assert "Traceback" not in err + out
     if how != signal.SIGKILL:
         assert first.returncode == 130

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from tests.cli.command import Command, start
+from tests.cli.command import Command, start, wait_for_sessions_to_end
 from tests.cli.test_json import check_document
 from tests.migration.engine import add_clients, execute, row_texts, value
 from tests.schema import phase08
@@ -181,7 +180,7 @@ def test_killed_at_any_step_it_can_be_run_again(
             assert process.returncode == -signal.SIGKILL
         if place not in _PLACES:
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    _wait_for_end(target)
+    wait_for_sessions_to_end(target)
     assert phase08.texts(target, *phase08.TABLES) == before
     assert following(command("preflight", **settings).out, "") == ["schema", "replace"]
     outcome = command("schema", "replace", "--yes", **settings)
@@ -209,20 +208,3 @@ def _wait(process: subprocess.Popen[str], target: str, statement: str | None, ma
             return
         time.sleep(0.05)
     raise AssertionError("it did not come to the place")
-
-
-def _wait_for_end(target: str) -> None:
-    """Until the server has noticed that the sessions of the killed process are gone."""
-    for _ in range(_SECONDS * 20):
-        if (
-            value(
-                target,
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'botdata schema replace' "
-                "AND datname = current_database()",
-            )
-            == 0
-        ):
-            return
-        time.sleep(0.05)
-    with psycopg.connect(target) as connection:
-        raise AssertionError(connection.execute("SELECT query, wait_event FROM pg_stat_activity").fetchall())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Command, start, wait_beside
+from tests.cli.command import Command, start, wait_beside, wait_for_sessions_to_end
 from tests.migration.engine import add_clients, execute, query, row_texts, value
 from tests.notify.receiver import Receiver
 from tests.support import faults
@@ -160,6 +160,7 @@ def test_stopped_in_the_middle_the_same_command_goes_on(
         wait_beside(process, lambda: len(reached) == 2)
         process.send_signal(how)
         _, err = process.communicate(timeout=_SECONDS)
+    wait_for_sessions_to_end(database_url)
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert err.endswith("Stopped. What was done is kept; the same command goes on from there.\n")

@@ -143,7 +143,7 @@ async def test_writes_that_follow_on_each_other_do_not_keep_a_move_waiting(pair:
 
     writers = [asyncio.create_task(write_on()) for _ in range(8)]
     try:
-        async with asyncio.timeout(20), open_cutover(pair.target, "test") as connection, connection.transaction():
+        async with asyncio.timeout(60), open_cutover(pair.target, "test") as connection, connection.transaction():
             assert (await lock_stage_row(connection, "FOR UPDATE", step="test")).stage == stage
     finally:
         ended.set()

@@ -188,7 +188,7 @@ async def test_a_process_that_is_stopped_in_a_mirror_gives_its_locks_back(
         await until(lambda: pair.ask(held) == [])  # by the server: nothing else happens here
 
     async with forward(settings_of()) as process:
-        mirror = PostgresApplier(process.rest, process.database, timeout=0.5)
+        mirror = PostgresApplier(process.rest, process.database, timeout=1.5)
         with pytest.raises(StoreError):
             await mirror.mirror(models.Client, [KEY], stop)
 

@@ -55,7 +55,7 @@ async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
         async with asyncio.timeout(60):
             while not all(sent):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        async with asyncio.timeout(20), reporting(pair.target, "one:1:000000"):
+        async with asyncio.timeout(60), reporting(pair.target, "one:1:000000"):
             assert (await advance(settings_of(), force="a test")).moved
         assert not any(sender.done() for sender in senders)
     finally:

@@ -104,9 +104,9 @@ async def test_what_nobody_waits_for_is_brought_together_in_a_moment_without_cal
             with calls.answering():
                 queue.add(one)
         if patience < 1:  # not for ever
-            await asyncio.wait_for(second.settled.wait(), 20)
+            await asyncio.wait_for(second.settled.wait(), 60)
         else:
             await asyncio.sleep(0.05)
             assert brought.batches == []
-    await asyncio.wait_for(second.settled.wait(), 20)
+    await asyncio.wait_for(second.settled.wait(), 60)
     assert brought.batches == [[first, second]]

@@ -42,7 +42,7 @@ class _Application:
     async def goes_on(self) -> None:
         """Wait until it has written to each table once more."""
         before = Counter(self.written)
-        for _ in range(1000):
+        for _ in range(6000):
             if all(self.written[name] > before[name] for name in _NAMES):
                 return
             await asyncio.sleep(0.01)
