@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import Any
 
 import psycopg
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.common.background import BackgroundTasks, end_all
 from app.common.driver_errors import without_values
@@ -25,7 +24,6 @@ from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import translated_errors
 
 _CLOSING_SECONDS = 2.0
-_CLOSED = "the connections to PostgreSQL are closed"
 
 
 class ConnectionPool:
@@ -71,65 +69,37 @@ class ConnectionPool:
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
         )
-        logging.getLogger("sqlalchemy.engine.Engine").addFilter(_HIDE_ROWS)  # once, however often it is said
         self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
         self._making = BackgroundTasks()
-        self._acquiring = BackgroundTasks()
-        self._returning = BackgroundTasks()
+        self._adding = BackgroundTasks()
 
     def waiting(self) -> AbstractContextManager[None]:
         """For as long as a server is waited for: see `Primary.waiting`."""
         return nullcontext() if self._primary is None else self._primary.waiting()
 
-    @asynccontextmanager
-    async def taken(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        """A connection, for one who has a turn.
-
-        Args:
-            engine: this one, with options of its own.
+    async def add(self) -> None:
+        """Make a connection, which is idle then; for one who has a turn.
 
         Raises:
-            StoreError: there was none.
+            StoreError: none can be made.
         """
+        # A cancelled caller must not interrupt SQLAlchemy half-way: it would lose the connection, and leave it open.
+        adding = self._adding.start(self._add())
+        adding.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
         with translated_errors(writing=False):
-            connection = await self._acquire(engine)
-        try:
-            yield connection
-        finally:
-            await asyncio.shield(self._give_back(connection))
+            await asyncio.shield(adding)
 
-    async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
-        # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
-        acquiring = self._acquiring.start(self._start(engine))
+    async def _add(self) -> None:
         try:
-            return await asyncio.shield(acquiring)
-        except asyncio.CancelledError:
-            acquiring.add_done_callback(self._give_up)
-            raise
-
-    async def _start(self, engine: AsyncEngine) -> AsyncConnection:
-        try:
-            connection = await engine.connect()
+            async with self.engine.connect():
+                pass
         except InvalidRequestError:  # the pool's word after several that were not fit to be given out
             raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
         except asyncio.CancelledError:
-            if self.idle.is_closed:
-                raise UnavailableError(_CLOSED) from None
-            raise
+            if not self.idle.is_closed:
+                raise
         if self.idle.is_closed:
-            await self._give_back(connection)
-            raise UnavailableError(_CLOSED)
-        return connection
-
-    def _give_up(self, acquired: asyncio.Task[AsyncConnection]) -> None:
-        if not acquired.cancelled() and acquired.exception() is None:
-            self._give_back(acquired.result())
-
-    def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
-        # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
-        returning = self._returning.start(connection.close())
-        returning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
-        return returning
+            raise UnavailableError("the connections to PostgreSQL are closed")
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         return await self._making.start(self._make(*arguments, **options))
@@ -163,14 +133,7 @@ class ConnectionPool:
         self.idle.is_closed = True
         self._making.cancel()  # nothing past that: SQLAlchemy asks its first connection some questions, or forgets it
         primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, self._until_returned, self.engine.dispose)
-
-    async def _until_returned(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
-                    await self._acquiring.wait()
-                    await self._returning.wait()
+        await end_all(*primary, lambda: self._adding.wait(_CLOSING_SECONDS), self.engine.dispose)
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
@@ -196,13 +159,3 @@ def end_turns(turns: Sequence[asyncio.Semaphore]) -> None:
     """Give back what `take_turns` took."""
     for one in turns:
         one.release()
-
-
-class _HideRows(logging.Filter):
-    """Drops the lines that show a result's rows, which SQLAlchemy logs at DEBUG, hidden parameters or not."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).endswith("Row %r")
-
-
-_HIDE_ROWS = _HideRows()

@@ -197,8 +197,7 @@ class Database:
     async def _made(self) -> PoolProxiedConnection:
         """A new connection; or one that is idle meanwhile, where another caller was faster."""
         for _ in range(_TRIES):
-            async with self._pool.taken(self.engine):
-                pass  # at its end it is idle
+            await self._pool.add()
             if (idle := await self._pool.idle.take()) is not None:
                 return idle
         raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
