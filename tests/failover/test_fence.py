@@ -123,7 +123,7 @@ async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_move
                 in str(refused.error)
             )
             assert cluster.primary.execute("SELECT count(*) FROM clients", DATABASE) == [(0,)]
-            told = "SELECT FROM botdata.processes WHERE problem LIKE '%a failover has lost move 2%'"
+            told = "SELECT 1 FROM botdata.processes WHERE problem LIKE '%a failover has lost move 2%'"
             async with asyncio.timeout(60):  # a look may fail while it finds the new primary
                 while not cluster.primary.execute(told, DATABASE):
                     await looks.go_by(1)
