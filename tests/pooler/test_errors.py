@@ -86,7 +86,7 @@ async def test_what_other_poolers_say(database_url: str, said: bytes) -> None:
         with pytest.raises(UnavailableError):
             await database.fetch(select(literal_column("'lost'")))
         assert await database.fetch(_ONE) == [(1,)]
-    async with _answered(database_url, b"INSERT INTO \"public\".clients", said) as database:
+    async with _answered(database_url, b'INSERT INTO "public".clients', said) as database:
         assert await _code(database) == "unavailable"
         assert value(database_url, written) == 0
     async with _answered(database_url, b"COMMIT\0", said) as database:
@@ -95,7 +95,9 @@ async def test_what_other_poolers_say(database_url: str, said: bytes) -> None:
 
 
 async def test_an_internal_error_of_the_server_stays_one(database_url: str) -> None:
-    async with _answered(database_url, b"INSERT INTO \"public\".clients", _error("XX000", severity="ERROR") + _READY) as database:
+    async with _answered(
+        database_url, b'INSERT INTO "public".clients', _error("XX000", severity="ERROR") + _READY
+    ) as database:
         assert await _code(database) == "store_error"
 
 
