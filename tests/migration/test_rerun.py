@@ -1,11 +1,11 @@
 """A second copy: sequences, update triggers, equal rows, and rows that came or went meanwhile."""
 
 import pytest
-from app.migration.tables.selected_tables import select_tables
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
+from app.migration.tables.metadata import select_tables
 from tests.fixtures.sources import Ends
 from tests.migration.engine import (
     REOPEN,
