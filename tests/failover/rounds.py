@@ -43,7 +43,7 @@ async def fail_over(
         await asyncio.sleep(0.3)
         await asyncio.to_thread(cluster.promote, cluster.standbys[0])
         promoted = monotonic()
-        busy = times_as_long(3.0)  # tests run beside this one
+        busy = times_as_long()
         await load.both_go_on(promoted, (max(_HANGS, busy) if hangs else busy * _DIES) + (2 * _HOLD if source else 0))
         if hangs:
             old.wake()

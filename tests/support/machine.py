@@ -3,6 +3,6 @@
 import os
 
 
-def times_as_long(at_least: float = 1.0) -> float:
+def times_as_long() -> float:
     """How many times as long as on a machine with nothing else to do something may take now."""
-    return max(at_least, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
