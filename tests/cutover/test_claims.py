@@ -106,6 +106,6 @@ async def test_a_drain_waits_for_no_sender_that_has_an_entry(pair: Pair) -> None
                 asyncio.to_thread(sender.execute, "DELETE FROM botdata.outbox WHERE id = %s", [first])
             )
             await until(lambda: somebody_waits(pair))
-            await database.commit(connection)
+            await connection.commit()
         await deleting
     await database.close()

@@ -28,8 +28,6 @@ from app.migration.target.target_session import explained
 from app.migration.verify.rows_beside import find_writers
 from app.state import streams
 
-_FIRST_ROUNDS = 3
-
 
 class StreamStart(Sync):
     """A sync that can begin to follow the change stream of one end; `StreamSync` goes on from there."""
@@ -132,11 +130,10 @@ class StreamStart(Sync):
             self._tell_round([], 0.0)  # from here on it waits for an end that is away
         else:
             self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
-            if not await self._first_sync(engine, connection, tables, chosen):
+            if not await self._xmin_round(engine, connection, tables):
                 return None
             settled = await slot.flushed()
-            if not any(self.report.tables[table.name].unsettled for table in chosen):  # else the next start looks again
-                await streams.settle_stream(connection, name, lsn_text(settled))
+            await streams.settle_stream(connection, name, lsn_text(settled))
             lsn = parse_lsn((await streams.read_streams(connection, name, reverse=reverse))[0].lsn)
         done: dict[str, TableSynced] = {}
         mirrored = [] if reverse else chosen
@@ -197,46 +194,22 @@ class StreamStart(Sync):
             return chosen
         return [table for table in chosen if not await find_writers(connection, [table])]
 
-    async def _first_sync(
-        self,
-        engine: Direction[Any],
-        connection: AsyncConnection,
-        tables: Sequence[CopyTable],
-        chosen: Sequence[CopyTable],
-    ) -> bool:
-        """The sync by xmin that the stream goes on from; False where it was stopped.
-
-        Rows that stay different count as unsettled after it. Others differ for a moment, since they change meanwhile:
-        the stream brings those.
-        """
-        before = None
-        for _ in range(_FIRST_ROUNDS):
-            done = await self._xmin_round(engine, connection, tables)
-            if done is None:
-                return False
-            if not done.unsettled or done.repeats(before):
-                return True
-            before = done
-        for table in chosen:
-            self.report.tables[table.name].unsettled = 0
-        return True
-
     async def _xmin_round(
         self,
         engine: Direction[Any],
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
-    ) -> SyncRound | None:
-        """A round by xmin; None where it was stopped."""
+    ) -> bool:
+        """A round by xmin; False where it was stopped."""
         began = monotonic()
         working = asyncio.ensure_future(self._round(engine, connection, tables))
         if not await self._unless_stopped(working):
             self.report.interrupted = True
-            return None
-        return self._tell_round(working.result(), monotonic() - began)
+            return False
+        self._tell_round(working.result(), monotonic() - began)
+        return True
 
-    def _tell_round(self, done: Sequence[TableSynced], lag: float) -> SyncRound:
+    def _tell_round(self, done: Sequence[TableSynced], lag: float) -> None:
         told = SyncRound(self.report.rounds + 1, tuple(done), lag)
         self.report.add(told)
         self._on_round(told)
-        return told

@@ -164,8 +164,11 @@ class StreamSync(StreamStart):
             if done is not None or is_last:
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
                 done.refused = await self._refusals(stream.connection, table)
-                before = self.report.tables.get(table.name, done)
-                done.unsettled, done.left = before.unsettled, await self._left(stream.connection, table)
+                done.left = await self._left(stream.connection, table)
+                if (
+                    not done.changed
+                ):  # else what differed after the first sync had been changing, and came by the stream
+                    done.unsettled = self.report.tables.get(table.name, done).unsettled
                 told.append(done)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))
