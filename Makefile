@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo 'make demo      watch the whole move, on servers of its own and made-up data'
-	@echo 'make test      run the tests (ten minutes)'
+	@echo 'make test      run the tests (a quarter of an hour)'
 	@echo 'make browser   look at the pages in Chromium, which has to be installed (three minutes)'
 	@echo 'make soak      run the long ones (an hour); PART=3/12 runs a twelfth of them'
 	@echo 'make coverage  run the tests, and say which lines and branches they reach'
