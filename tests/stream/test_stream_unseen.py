@@ -75,13 +75,14 @@ async def test_what_a_trigger_of_the_target_changes_is_read_back(stream_ends: St
         assert (report.complete, report.tables["t"].unsettled) == (False, 1)
 
 
-async def test_rows_that_stay_different_after_the_first_sync_are_told(stream_ends: StreamEnds) -> None:
-    """It reads back what it wrote: a type of the target makes another value of it."""
+async def test_rows_that_stay_different_are_so_in_the_next_start(stream_ends: StreamEnds) -> None:
+    """The first sync reads back what it wrote: a type of the target makes another value of it."""
     ends = stream_ends
     ends.make("CREATE TABLE t (id integer PRIMARY KEY, v json)", "", "CREATE TABLE t (id integer PRIMARY KEY, v jsonb)")
     execute(ends.source, 'INSERT INTO t VALUES (1, \'{"b":1,"a":2}\')')
-    report = await ends.until_now(PLAIN)
-    assert (report.complete, report.tables["t"].unsettled) == (False, 1)
+    for _ in range(2):
+        report = await ends.until_now(PLAIN)
+        assert (report.complete, report.tables["t"].unsettled) == (False, 1)
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ class FollowedStream:
         choose: gives those of some tables that may be written now.
         tables: by the stream.
         rest: the other ones, by xmin or as a whole.
+        at_the_end: those that come by xmin in the last round; all, where triggers of the target may write to others.
         moments: of the target, taken before each peek.
         seen: up to where a peek has looked.
         position: every transaction whose commit record begins before it is applied.
@@ -125,6 +126,7 @@ class FollowedStream:
     moments: Moments
     tables: Sequence[CopyTable]
     rest: Sequence[CopyTable]
+    at_the_end: Sequence[CopyTable]
     published: str
     prints: dict[str, str]
     position: int

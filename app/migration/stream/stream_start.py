@@ -103,7 +103,8 @@ class StreamStart(Sync):
         if not chosen:
             raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
-        for writer in await find_writers(connection, [] if self._options.reverse else rest):
+        writers = await find_writers(connection, [] if self._options.reverse else rest)
+        for writer in writers:
             self._progress.notice(f"{writer} fires: its table is followed by its rows' versions, which are read back")
         server, published = await slot.server(), await publication.fingerprint()
         prints = await fingerprints(source, chosen)
@@ -162,6 +163,7 @@ class StreamStart(Sync):
             moments=moments,
             tables=chosen,
             rest=rest,
+            at_the_end=[*rest, *chosen] if writers else rest,
             published=published,
             prints=prints,
             position=lsn,

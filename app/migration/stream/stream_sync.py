@@ -18,6 +18,7 @@ from app.migration.sync.direction import Direction
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
+from app.state import streams
 from app.state.cutover.moves import open_move
 from app.state.runs import quarantine
 
@@ -80,7 +81,8 @@ class StreamSync(StreamStart):
                 await stream.looks.passed(upto, inf if is_last and self._how.until_now else began)
             await stream.looks.begin()
             if is_last or (stream.told.due(self._options.interval) and not stream.looks.hurried):
-                if stream.rest and not await self._xmin_round(engine, stream.connection, stream.rest):
+                rest = stream.at_the_end if is_last else stream.rest
+                if rest and not await self._xmin_round(engine, stream.connection, rest):
                     return
                 await self._tell(stream, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
@@ -107,9 +109,9 @@ class StreamSync(StreamStart):
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
         try:
             until = await stream.catch_up()
-            if stream.rest:
+            if stream.at_the_end:
                 began = monotonic()
-                done = await self._round(engine, stream.connection, stream.rest)
+                done = await self._round(engine, stream.connection, stream.at_the_end)
                 self._tell_round(done, monotonic() - began)
             await stream.check_catalog()
         except BeginAnewError as error:  # the next start takes it in
@@ -165,11 +167,12 @@ class StreamSync(StreamStart):
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
                 done.refused = await self._refusals(stream.connection, table)
                 done.left = await self._left(stream.connection, table)
-                if (
-                    not done.changed
-                ):  # else what differed after the first sync had been changing, and came by the stream
+                # Where the stream brings more, what differed after the first sync had only been changing.
+                if not done.changed or (is_last and table in stream.at_the_end):
                     done.unsettled = self.report.tables.get(table.name, done).unsettled
                 told.append(done)
+        if is_last and any(done.unsettled for done in told):  # the next start looks again
+            await streams.unsettle_stream(stream.connection, stream.slot.name)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))
         stream.done.clear()
