@@ -163,12 +163,12 @@ class _Callers:
             async with asyncio.timeout(_SETTLED):
                 await self._settled(before)
         except TimeoutError:
-            lent = [pool.engine.pool.status() for pool in self.pools]
+            lent = [_lent(pool) for pool in self.pools]
             left = [task.get_coro() for task in asyncio.all_tasks() - before]
             self.outcome.wrong.append(f"{where}: connections are not given back: {lent}, {left[:5]}")
             return
         for pool in self.pools:
-            size: int = pool.engine.pool.size()  # type: ignore[attr-defined]
+            size = pool._pool.size
             try:
                 async with asyncio.timeout(_SETTLED), AsyncExitStack() as all_of_them:
                     for _ in range(size):
@@ -189,7 +189,7 @@ class _Callers:
         await self._whole(where)
 
     async def _settled(self, before: set[asyncio.Task[Any]]) -> None:
-        while any(pool.engine.pool.checkedout() for pool in self.pools) or self._busy(before):  # type: ignore[attr-defined] # noqa: ASYNC110
+        while any(_lent(pool) for pool in self.pools) or self._busy(before):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def _busy(self, before: set[asyncio.Task[Any]]) -> bool:
@@ -311,3 +311,8 @@ SCENARIO = Scenario(
     "calls cancelled at a random moment, on PostgreSQL alone and with mirrors, on a pool of three",
     run,
 )
+
+
+def _lent(database: Database) -> int:
+    """How many of its connections callers have."""
+    return database._pool.size - database._pool.turns._value

@@ -135,15 +135,15 @@ async def test_notes_that_always_take_too_long_are_no_endless_wait(
 async def test_a_call_that_is_cancelled_before_its_write_leaves_no_note(
     at_dualwrite: Pair, patient: MakeSettings
 ) -> None:
-    async with forward(patient(note_timeout=60.0)) as process, process.database.engine.begin() as blocker:
-        await blocker.exec_driver_sql("SELECT FROM botdata.stage FOR UPDATE")
+    async with forward(patient(note_timeout=60.0)) as process, process.database.writer() as blocker:
+        await blocker.execute("SELECT FROM botdata.stage FOR UPDATE")
         call = asyncio.create_task(process.write(CLIENT))
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         await until(lambda: len(at_dualwrite.ask(waiting)) == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await blocker.rollback()
+        await blocker.driver.rollback()
         await until(lambda: at_dualwrite.ask("SELECT is_called FROM botdata.notes_id_seq") == [(True,)])
         await until(lambda: at_dualwrite.ask(BUSY) == [])
         await until(lambda: at_dualwrite.ask(NOTES) == [])
@@ -169,20 +169,20 @@ async def test_a_move_waits_for_a_note_and_then_sees_it(at_dualwrite: Pair, pati
         "'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN new; END'"
     )
     at_dualwrite.ask("CREATE TRIGGER wait BEFORE INSERT ON botdata.notes FOR EACH ROW EXECUTE FUNCTION wait()")
-    async with forward(patient(note_timeout=60.0)) as process, process.database.engine.begin() as other:
-        await other.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
+    async with forward(patient(note_timeout=60.0)) as process, process.database.writer() as other:
+        await other.execute("SELECT pg_advisory_xact_lock(1)")
         call = asyncio.create_task(process.write(CLIENT))
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         await until(lambda: len(at_dualwrite.ask(waiting)) == 1)
         assert at_dualwrite.ask("SELECT FROM botdata.stage FOR UPDATE SKIP LOCKED") == []
-        await other.rollback()
+        await other.driver.rollback()
         await call
 
 
 async def test_a_note_that_waits_for_a_move_sees_where_it_led(pair: Pair, patient: MakeSettings) -> None:
     pair.set_stage("shadow")
-    async with forward(patient(note_timeout=60.0)) as process, process.database.engine.begin() as mover:
-        await mover.exec_driver_sql("UPDATE botdata.stage SET stage = 'live'")
+    async with forward(patient(note_timeout=60.0)) as process, process.database.writer() as mover:
+        await mover.execute("UPDATE botdata.stage SET stage = 'live'")
         call = asyncio.create_task(process.write(CLIENT))
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         await until(lambda: len(pair.ask(waiting)) == 1)

@@ -87,8 +87,8 @@ async def test_an_outage_is_kept_in_memory_to_a_limit_and_the_rest_is_for_a_sync
 
 async def test_a_note_that_comes_late_is_there_all_the_same(at_dualwrite: Pair, patient: MakeSettings) -> None:
     async with forward(patient(note_timeout=60.0)) as other, forward(patient(note_timeout=0.6)) as process:
-        async with other.database.engine.begin() as blocker:
-            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+        async with other.database.writer() as blocker:
+            await blocker.execute("LOCK TABLE botdata.notes")
             await process.write(CLIENT)
             assert process.writer.spooled == 1
         await until(lambda: process.writer.spooled == 0)
@@ -104,8 +104,8 @@ async def test_a_note_that_comes_while_the_spool_is_slow_is_no_fault(
         notes = process.writer._notes
         disk = Event()
         notes._spool._thread.submit(disk.wait, 30)  # what is to be written waits behind it
-        async with other.database.engine.begin() as blocker:
-            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+        async with other.database.writer() as blocker:
+            await blocker.execute("LOCK TABLE botdata.notes")
             writing = asyncio.create_task(process.write(CLIENT))
             await until(lambda: notes.elsewhere == 1)
         await until(lambda: notes.elsewhere == 0)
@@ -122,8 +122,8 @@ async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
     brings = Rounds(monkeypatch, JournalTable, "bring_in")
     settings = patient(note_timeout=0.6)
     async with forward(patient(note_timeout=60.0)) as other, forward(settings, start=True) as process:
-        async with other.database.engine.begin() as blocker:
-            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+        async with other.database.writer() as blocker:
+            await blocker.execute("LOCK TABLE botdata.notes")
             await process.write(CLIENT)
             assert process.writer.spooled == 1
             await until(lambda: brings.begun > 0)  # it tries to bring the note in meanwhile

@@ -120,8 +120,8 @@ async def test_at_the_end_mirrors_are_waited_for_and_what_is_left_is_noted(
     source, target = clients(at_dualwrite)
     assert source == target != []
     with_lock = patient(mirror_wait=0.0, close_timeout=0.3)
-    async with forward(with_lock) as blocker, blocker.database.engine.begin() as other:
-        await other.exec_driver_sql("LOCK TABLE clients")
+    async with forward(with_lock) as blocker, blocker.database.writer() as other:
+        await other.execute("LOCK TABLE clients")
         async with forward(with_lock) as process:
             await process.write(CLIENT | {"name": "Борис"})
         assert [note[:4] for note in at_dualwrite.ask(NOTES)] == [(*ONE_NOTE, "written")]

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import event
 
 from app.data_layer import DataLayer
 from app.repositories.backend import RepositoryBackend
@@ -79,16 +78,14 @@ async def postgresql(settings_with: MakeSettings, database_url: str) -> AsyncIte
     database = Database(database_url, pool_size=1)
     sent: list[str] = []
 
-    @event.listens_for(database.engine.sync_engine, "connect")
-    def _record(dbapi_connection: Any, _record: Any) -> None:
-        # The driver's own statements, whoever has it carry them out.
-        class Recorded(psycopg.AsyncCursor[Any]):
-            async def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
-                sent.append(str(query))
-                return await super().execute(query, *arguments, **options)
+    # The driver's own statements, whoever has it carry them out.
+    class Recorded(psycopg.AsyncCursor[Any]):
+        async def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            sent.append(str(query))
+            return await super().execute(query, *arguments, **options)
 
-        dbapi_connection.driver_connection.cursor_factory = Recorded
-
+    async with database.driver() as driver:  # the pool's one connection
+        driver.cursor_factory = Recorded
     layer = DataLayer(RepositoryBackend(database, default_timezone="Europe/Moscow"), settings_with())
     yield Counted(layer, sent)
     await layer.close()

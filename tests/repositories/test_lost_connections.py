@@ -11,12 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
 from app.state.fetching import fetch_value
-from app.stores.postgres.connection_pool import ConnectionPool
+from app.stores.postgres.connection_pool import ConnectionPool, PooledConnection
 from app.stores.postgres.database import Database
 from tests.support.relay import Relay, postgres_address
 
@@ -45,12 +45,12 @@ class _Closing(ConnectionPool):
 
     from_now_on = False
 
-    async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-        connection = await super()._new_connection(*arguments, **options)
+    async def _make(self) -> PooledConnection:
+        made = await super()._make()
         if self.from_now_on:
-            connection.pgconn.send_query(b"SELECT pg_terminate_backend(pg_backend_pid())")
-            select_readable([connection.fileno()], [], [], 10)
-        return connection
+            made.driver.pgconn.send_query(b"SELECT pg_terminate_backend(pg_backend_pid())")
+            select_readable([made.driver.fileno()], [], [], 10)
+        return made
 
 
 async def test_new_connections_that_are_closed_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +66,9 @@ async def test_new_connections_that_are_closed_at_once(database_url: str, monkey
             pass
 
     try:
-        await read()
-        monkeypatch.setattr(_Closing, "from_now_on", True)
-        await database.engine.dispose()
+        async with database.driver() as driver:
+            monkeypatch.setattr(_Closing, "from_now_on", True)
+            await driver.close()
         for call in (read, write, lambda: database.fetch(_CLIENTS)):
             with pytest.raises(UnavailableError, match="as soon as they are made"):
                 await call()
@@ -97,9 +97,10 @@ async def test_one_that_is_given_up_at_any_moment_of_its_making_is_closed(
     made: list[psycopg.AsyncConnection[Any]] = []
 
     class Recorded(ConnectionPool):
-        async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-            made.append(await super()._new_connection(*arguments, **options))
-            return made[-1]
+        async def _make(self) -> PooledConnection:
+            pooled = await super()._make()
+            made.append(pooled.driver)
+            return pooled
 
     monkeypatch.setattr("app.stores.postgres.database.ConnectionPool", Recorded)
     is_made, turns = False, 1
@@ -134,7 +135,8 @@ async def test_one_that_is_given_up_as_it_is_handed_out_is_not_forgotten(
     monkeypatch.setattr(psycopg.AsyncConnection, "set_autocommit", late)
     database = Database(database_url)
     returned: list[object] = []
-    event.listen(database.engine.sync_engine, "checkin", lambda *one: returned.append(one))
+    put_back = database._pool.put_back
+    monkeypatch.setattr(database._pool, "put_back", lambda *one, **how: (returned.append(one), put_back(*one, **how)))
 
     async def read() -> None:
         await database.fetch(_CLIENTS)
@@ -170,3 +172,58 @@ async def test_none_is_closed_under_a_caller_who_still_waits(database_url: str) 
         relay.heal()
         await asyncio.wait({reading})
         assert connection.closed
+
+
+async def test_one_that_is_made_for_a_caller_who_has_gone_is_the_next_ones(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers who wait for less than a login takes would never have one; and no more are open than the pool may have."""
+    made: list[PooledConnection] = []
+    go_on = asyncio.Event()
+
+    class Slow(ConnectionPool):
+        async def _make(self) -> PooledConnection:
+            made.append(await super()._make())
+            await go_on.wait()
+            return made[-1]
+
+    monkeypatch.setattr("app.stores.postgres.database.ConnectionPool", Slow)
+    database = Database(database_url, pool_size=1)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await database.fetch(_CLIENTS)
+    waiting = asyncio.create_task(database.fetch(_CLIENTS))
+    while not made:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    go_on.set()
+    assert await waiting == []
+    assert await database.fetch(_CLIENTS) == []
+    assert len(made) == 1
+    await database.close()
+    assert made[0].driver.closed
+
+
+async def test_one_that_nobody_waits_for_any_more_is_idle_when_it_is_made(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[PooledConnection] = []
+
+    class Recorded(ConnectionPool):
+        async def _make(self) -> PooledConnection:
+            made.append(await super()._make())
+            return made[-1]
+
+    monkeypatch.setattr("app.stores.postgres.database.ConnectionPool", Recorded)
+    database = Database(database_url, pool_size=1)
+    reading = asyncio.create_task(database.fetch(_CLIENTS))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait({reading})
+    async with asyncio.timeout(10):
+        while not database._pool._idle:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await database.fetch(_CLIENTS) == []
+    assert len(made) == 1
+    await database.close()

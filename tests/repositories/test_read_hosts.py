@@ -28,10 +28,10 @@ async def test_each_host_is_a_standby_of_its_own(url: str, names: list[str]) -> 
     router = _router(url)
     assert [one.standby for one in router.report().standbys] == names
     for standby in router._standbys:
-        address = standby._reads.engine.url
-        assert (address.username, address.password, address.database) == ("bot", "secret", "salon")
-        assert address.query["host"] == standby.name.rpartition(":")[0]
-        assert "target_session_attrs" not in address.query
+        address = standby._reads._pool._options
+        assert (address["user"], address["password"], address["dbname"]) == ("bot", "secret", "salon")
+        assert address["host"] == standby.name.rpartition(":")[0]
+        assert "target_session_attrs" not in address
     await router.close()
 
 

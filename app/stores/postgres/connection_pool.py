@@ -1,38 +1,65 @@
-"""The pool of connections: how one is made, and taken and given back so that no cancelled caller loses it."""
+"""The pool of connections: how one is made, taken, asked whether it still lives, and given back.
+
+psycopg_pool makes connections in the background: whoever waits for one learns neither at once nor why the server
+refuses. A bot has to know both, since it has another store.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import Any
 
 import psycopg
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from app.common.background import BackgroundTasks, end_all
 from app.common.driver_errors import without_values
 from app.cutover.failover_mark import FailoverMark
 from app.errors import UnavailableError
 from app.stores.codec.text_values import register_loaders
-from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
-from app.stores.postgres.idle_connections import IdleConnections
-from app.stores.postgres.keepalives import KEEPALIVES
+from app.stores.postgres import keepalives
+from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.keepalives import KEEPALIVES, answers
 from app.stores.postgres.poolers.pooled_connection import settle
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import translated_errors
 
+Driver = psycopg.AsyncConnection[Any]
 _CLOSING_SECONDS = 2.0
+_TRIES = 5  # to make a connection that the server does not close at once
+
+
+@dataclass(slots=True, eq=False)
+class PooledConnection:
+    """A connection of a pool; moments are by the monotonic clock.
+
+    Attributes:
+        idle_since: when it was given back; infinite while nobody has used it.
+    """
+
+    driver: Driver
+    made_at: float
+    idle_since: float = inf
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is outside of any statement and transaction."""
+        return self.driver.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 class ConnectionPool:
     """The connections to the servers of a URL. Arguments as of `Database`.
 
     Attributes:
-        engine: SQLAlchemy's, whose pool it is.
-        idle: those of the connections that nobody has.
         turns: one is taken before a connection, so that nobody who comes later gets one before those who wait.
+        is_pooled: a pooler stands before the server, so connections that prepare statements are of no use.
     """
 
     def __init__(
@@ -49,67 +76,115 @@ class ConnectionPool:
         self.size = size
         self.timeout = timeout
         self.turns = asyncio.Semaphore(size)
+        self.is_pooled = uses_pgbouncer(url)  # whatever the server greets with
+        self._mark = mark
         self._primary = primary or Primary.of(url, mark)
         self._prepared_max = prepared_max
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._tls_advice = tls_advice(url)
-        address = sqlalchemy_url(url)
-        connect_args: dict[str, Any] = {
-            **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
-            "connect_timeout": max(2, int(timeout)),
-            "async_creator_fn": self._new_connection,
-        }
-        self.engine: AsyncEngine = create_async_engine(
-            address,
-            pool_size=size,
-            max_overflow=0,
-            pool_timeout=timeout,
-            pool_reset_on_return=None,  # a transaction is ended by the code that began it
-            hide_parameters=True,
-            use_native_hstore=False,  # would ask each new connection about a type that no table has
-            connect_args=connect_args,
-        )
-        self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
+        options: dict[str, Any] = {**KEEPALIVES, **conninfo_to_dict(libpq_url(url))}
+        self._options = {**options, "connect_timeout": max(2, int(timeout))}
+        self._idle: list[PooledConnection] = []
         self._making = BackgroundTasks()
-        self._adding = BackgroundTasks()
+        self._abandoned: list[asyncio.Task[PooledConnection]] = []  # being made for callers who were cancelled
+        self._forgotten_since = 0.0  # what was idle already at that moment is forgotten by the network, too
+        self._is_closed = False
 
     def waiting(self) -> AbstractContextManager[None]:
         """For as long as a server is waited for: see `Primary.waiting`."""
         return nullcontext() if self._primary is None else self._primary.waiting()
 
-    async def add(self) -> None:
-        """Make a connection, which is idle then; for one who has a turn.
+    async def take(self) -> PooledConnection:
+        """A living connection, for one who has a turn.
+
+        The one that was given back last is taken. Nothing is awaited for it, unless it was idle for long: then it is
+        asked first.
 
         Raises:
             StoreError: none can be made.
         """
-        # A cancelled caller must not interrupt SQLAlchemy half-way: it would lose the connection, and leave it open.
-        adding = self._adding.start(self._add())
-        adding.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
-        with translated_errors(writing=False):
-            await asyncio.shield(adding)
+        while self._idle:
+            idle = self._idle.pop()
+            if self._is_stale(idle):
+                idle.driver.pgconn.finish()
+            elif monotonic() - idle.idle_since <= keepalives.ASK_AFTER or await self._answers(idle):
+                return idle
+        for _ in range(_TRIES):
+            made = await self._made()
+            if not self._is_stale(made):
+                return made
+            made.driver.pgconn.finish()
+        raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
 
-    async def _add(self) -> None:
+    def put_back(self, connection: PooledConnection, *, broken: bool = False) -> None:
+        """Return a connection, without waiting for anything; one that is broken or busy is dropped."""
+        if broken or self._is_closed or not connection.is_idle:
+            connection.driver.pgconn.finish()
+        else:
+            connection.idle_since = monotonic()
+            self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Close every connection, also those that come back later, and give up those that are still being made."""
+        self._is_closed = True
+        for idle in self._idle:
+            idle.driver.pgconn.finish()
+        self._idle.clear()
+        primary = [self._primary.close] if self._primary is not None else []
+        await end_all(*primary, lambda: self._making.end(_CLOSING_SECONDS))
+
+    async def _answers(self, idle: PooledConnection) -> bool:
+        asked = monotonic()
+        is_there = False
         try:
-            async with self.engine.connect():
-                pass
-        except InvalidRequestError:  # the pool's word after several that were not fit to be given out
-            raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
-        except asyncio.CancelledError:
-            if not self.idle.is_closed:
-                raise
-        if self.idle.is_closed:
+            is_there = await answers(idle.driver)
+        finally:
+            if not is_there:  # also where the caller is cancelled meanwhile
+                idle.driver.pgconn.finish()
+        if not is_there:
+            self._forgotten_since = asked
+        return is_there
+
+    def _is_stale(self, connection: PooledConnection) -> bool:
+        driver = connection.driver
+        if driver.closed or connection.idle_since < self._forgotten_since or connection.made_at < self._mark.risen_at:
+            return True
+        if self.is_pooled and driver.prepare_threshold is not None:
+            return True  # made before that was known
+        # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
+        # microseconds where the usual ping costs a whole one.
+        poll = select.poll()
+        poll.register(driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    async def _made(self) -> PooledConnection:
+        """A new connection. One whose caller is cancelled meanwhile is made all the same, for the next."""
+        if self._is_closed:
             raise UnavailableError("the connections to PostgreSQL are closed")
+        making = self._abandoned.pop() if self._abandoned else self._making.start(self._make())
+        try:
+            await asyncio.wait({making})
+        except asyncio.CancelledError:
+            self._abandoned.append(making)
+            making.add_done_callback(self._keep_abandoned)
+            raise
+        if making.cancelled():
+            raise UnavailableError("the connections to PostgreSQL are closed")
+        with translated_errors(writing=False):
+            return making.result()
 
-    async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-        return await self._making.start(self._make(*arguments, **options))
+    def _keep_abandoned(self, making: asyncio.Task[PooledConnection]) -> None:
+        if making in self._abandoned:
+            self._abandoned.remove(making)
+            if not making.cancelled() and making.exception() is None:
+                self.put_back(making.result())
 
-    async def _make(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+    async def _make(self) -> PooledConnection:
         try:
             if self._primary is not None:
-                connection = await self._primary.connect(options, seconds=self.timeout)
+                connection = await self._primary.connect(self._options, seconds=self.timeout)
             else:
-                connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+                connection = await psycopg.AsyncConnection.connect(**self._options)
         except psycopg.OperationalError as error:
             if error.sqlstate is None and self._tls_advice:
                 message = f"PostgreSQL cannot be reached; {self._tls_advice}"
@@ -121,19 +196,11 @@ class ConnectionPool:
                 connection.prepared_max = self._prepared_max
                 connection.prepare_threshold = 1  # nothing is said of how often a statement of one schema comes
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
-            is_pooled = await settle(connection, self._milliseconds, is_pooled=self.idle.is_pooled)
-            self.idle.is_pooled |= is_pooled
+            self.is_pooled |= await settle(connection, self._milliseconds, is_pooled=self.is_pooled)
         except BaseException:
             await connection.close()
             raise
-        return connection
-
-    async def close(self) -> None:
-        """Close every connection, also those that come back later, and give up those that are still being made."""
-        self.idle.is_closed = True
-        self._making.cancel()  # nothing past that: SQLAlchemy asks its first connection some questions, or forgets it
-        primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, lambda: self._adding.wait(_CLOSING_SECONDS), self.engine.dispose)
+        return PooledConnection(connection, made_at=monotonic())
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:

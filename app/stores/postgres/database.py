@@ -11,24 +11,21 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Dialect, Select
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy import Select, make_url
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark, StaleServerError
 from app.cutover.fencing import WriteGuard
-from app.errors import UnavailableError
 from app.state.wal import WalPlace
 from app.stores.postgres.commit import commit
-from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
+from app.stores.postgres.connection_pool import ConnectionPool, Driver, end_turns, take_turns
 from app.stores.postgres.database_url import schemas_of_url
-from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import AnothersSessionError, fetched, translated_errors
 
-_TRIES = 5  # to have a new connection, where other callers are faster
+_DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 Kept = Select[Any] | ReturningInsert[Any]  # a statement that is kept, since it is compiled at its first use
 
 
@@ -113,7 +110,6 @@ class Database:
             primary=primary,
             prepared_max=prepared_max,
         )
-        self.engine = self._pool.engine
         self.guard = guard or WriteGuard(mark=self.mark)
         self._turns: tuple[asyncio.Semaphore, ...] = (self._pool.turns,)
         self._is_shared = False
@@ -137,7 +133,7 @@ class Database:
     @property
     def is_pooled(self) -> bool:
         """Whether a pooler stands before the server, as far as it is known."""
-        return self._pool.idle.is_pooled
+        return self._pool.is_pooled
 
     async def fetch(self, statement: Kept, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a statement: one round trip in autocommit, with nothing between it and the driver.
@@ -174,12 +170,10 @@ class Database:
         await take_turns(self._turns, self._pool.timeout)
         try:
             with self._pool.waiting():
-                idle = await self._pool.idle.take()
-                if idle is None:
-                    idle = await self._made()
+                connection = await self._pool.take()
                 is_stale = False
                 try:
-                    driver: Any = idle.driver_connection
+                    driver = connection.driver
                     if driver.autocommit is not autocommit:
                         await driver.set_autocommit(autocommit)
                     yield driver
@@ -187,20 +181,12 @@ class Database:
                     is_stale = True
                     raise
                 finally:
-                    self._pool.idle.put_back(idle, broken=is_stale)
+                    self._pool.put_back(connection, broken=is_stale)
         except (*ANOTHERS_SESSION, AnothersSessionError):
-            self._pool.idle.is_pooled = True
+            self._pool.is_pooled = True
             raise
         finally:
             end_turns(self._turns)
-
-    async def _made(self) -> PoolProxiedConnection:
-        """A new connection; or one that is idle meanwhile, where another caller was faster."""
-        for _ in range(_TRIES):
-            await self._pool.add()
-            if (idle := await self._pool.idle.take()) is not None:
-                return idle
-        raise UnavailableError("PostgreSQL closes its connections as soon as they are made")
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Statements]:
@@ -252,7 +238,7 @@ class Database:
         """
         schemas = schemas or self.schemas
         names_schema = self.is_pooled or schemas.data != "public"
-        query, values = _compiled(statement, self.engine.dialect, names_schema=names_schema)
+        query, values = _compiled(statement, names_schema=names_schema)
         return schemas.named(query).encode(), {**values, **parameters} if parameters else values
 
     async def close(self) -> None:
@@ -262,12 +248,12 @@ class Database:
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Kept, dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
+def _compiled(statement: Kept, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
     """The text of a statement, the same for all schemas, and the values that it comes with.
 
     Args:
         names_schema: its tables are found whatever the search path is.
     """
     named: dict[str, Any] = {"schema_translate_map": {None: DATA}, "render_schema_translate": True}
-    compiled = statement.compile(dialect=dialect, **(named if names_schema else {}))
+    compiled = statement.compile(dialect=_DIALECT, **(named if names_schema else {}))
     return str(compiled), compiled.params

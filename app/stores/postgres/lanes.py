@@ -17,9 +17,8 @@ from app.common.schemas import Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
 from app.state.wal import WalPlace
-from app.stores.postgres.connection_pool import end_turns, take_turns
+from app.stores.postgres.connection_pool import Driver, end_turns, take_turns
 from app.stores.postgres.database import Database
-from app.stores.postgres.idle_connections import Driver
 
 
 class Lanes:
@@ -77,7 +76,6 @@ class SchemaDatabase(Database):
         self.schemas = Schemas(schema)
         self.mark = mark
         self.guard = guard or WriteGuard(mark=mark)
-        self.engine = lanes.databases[0].engine
         self._lanes = lanes
         self._own = crc32(schema.encode()) % len(lanes.databases)
         self._share = asyncio.Semaphore(-(-len(lanes.databases) // 2))

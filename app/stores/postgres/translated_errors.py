@@ -1,4 +1,4 @@
-"""Errors of the driver and of SQLAlchemy turned into ours."""
+"""Errors of the driver turned into ours."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.common.driver_errors import ends_session, without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
@@ -44,20 +42,16 @@ def translated_errors(*, writing: bool, driver: psycopg.AsyncConnection[Any] | N
     """
     try:
         yield
-    except PoolTimeoutError as error:
-        raise UnavailableError("no free database connection in time") from error
-    except DBAPIError as error:  # while a connection is made
-        raise _translate(error.orig, writing=writing, is_lost=False) from without_values(error.orig)
     except psycopg.Error as error:
         is_lost = driver is not None and driver.closed
         raise _translate(error, writing=writing, is_lost=is_lost) from without_values(error)
 
 
-def _translate(original: BaseException | None, *, writing: bool, is_lost: bool) -> StoreError:
+def _translate(original: psycopg.Error, *, writing: bool, is_lost: bool) -> StoreError:
     if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
         kind = AnothersSessionError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
-    if isinstance(original, psycopg.Error) and original.sqlstate is not None:
+    if original.sqlstate is not None:
         return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=ends_session(original))
     if is_lost:
         return OutcomeUnknownError("the connection to PostgreSQL was lost during a write")

@@ -24,8 +24,8 @@ from app.common.deadlines import happens
 from app.common.schemas import Schemas
 from app.errors import StoreError, UnavailableError
 from app.state.wal import SYSTEM, WalPlace, lsn_as_number
+from app.stores.postgres.connection_pool import Driver
 from app.stores.postgres.database import Database
-from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.keepalives import hang_up
 from app.stores.postgres.translated_errors import fetched, translated_errors
 
