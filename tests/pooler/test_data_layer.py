@@ -217,9 +217,9 @@ async def test_a_read_ends_at_the_server_with_its_time(database_url: str) -> Non
     """The server is told by way of the pooler; one that waits for a server process of the pool ends, too."""
     with run_bouncer(database_url, size=1) as bouncer:
         url = bouncer.url(database_url)
-        database = Database(url, statement_timeout=0.3)
+        database, patient = Database(url, statement_timeout=0.3), Database(url)
         slow: Select[Any] = select(literal_column("pg_sleep(20)"))
-        for ask in (database.fetch(slow), asyncio.wait_for(Database(url).fetch(slow), 0.3)):
+        for ask in (database.fetch(slow), asyncio.wait_for(patient.fetch(slow), 0.3)):
             with pytest.raises((StoreTimeoutError, TimeoutError)):
                 await ask
             running = (
@@ -234,6 +234,7 @@ async def test_a_read_ends_at_the_server_with_its_time(database_url: str) -> Non
             with pytest.raises(StoreTimeoutError):
                 await database.fetch(slow)
         assert await database.fetch(select(literal_column("1"))) == [(1,)]
+        await patient.close()
         await database.close()
 
 
