@@ -80,7 +80,7 @@ async def _disturb(url: str) -> None:
                 for name, setting in _ON.items():
                     await client.execute(f"SET {name} = '{setting}'", prepare=False)
                 await client.execute("SET search_path = pg_catalog; SET extra_float_digits = -3", prepare=False)
-                await client.execute("SET bytea_output = 'escape'; SET statement_timeout = '300ms'", prepare=False)
+                await client.execute("SET bytea_output = 'escape'; SET statement_timeout = '3s'", prepare=False)
                 for column in ("name", "phone", "notes"):
                     await client.execute(f"SELECT {column} FROM public.clients WHERE id = %s", [number])
                     await asyncio.sleep(0.002)
