@@ -91,7 +91,7 @@ async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) 
 
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
-    from app.migration.stream.source.gaps import examine_stream
+    from app.migration.stream.source.requirements import examine_stream
 
     async with work.open_source(complain) as source:
         assert isinstance(source, PostgresSource)

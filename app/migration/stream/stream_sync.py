@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.stream.followed import BeginAnewError, FollowedStream, GivenUpError, weigh
-from app.migration.stream.source.gaps import remove
+from app.migration.stream.removal import leave_nothing
 from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction
@@ -52,7 +52,7 @@ class StreamSync(StreamStart):
                 continue
             except GivenUpError as error:
                 with explained("sync", setting=self._log.setting, pending="to drop the slot and the publication"):
-                    await remove(connection, *await self._ends(connection))
+                    await leave_nothing(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
             self._followed = None
             self.report.by = "xmin"

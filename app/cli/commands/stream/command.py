@@ -35,7 +35,7 @@ def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
     Example: botdata stream drop --source postgresql://reader@db.example/salon
     """
-    from app.migration.stream.status import drop_stream
+    from app.migration.stream.removal import drop_stream
 
     if source is not None or load_settings().migration_source is not None:
         work = _prepare("stream drop", source)
