@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.stages import Stage
     from app.settings import Settings
+    from app.watch.facts import Facts
     from app.watch.server import Move, Told
-    from app.watch.watcher import Facts, Watcher
+    from app.watch.watcher import Watcher
 
 
 _PORT = 8790
@@ -121,7 +122,7 @@ async def _until_stopped(
     import signal
 
     from app.common.background import end_task
-    from app.notify.troubles import looking
+    from app.notify.looking import looking
 
     shown = asyncio.create_task(showing)
     watching = asyncio.create_task(watcher.run())
@@ -143,7 +144,7 @@ async def _until_stopped(
 def mover(settings: Settings, thresholds: Thresholds) -> Move:
     """What moves the stage for the page, as the commands do."""
     from app.cutover.moves import steps
-    from app.notify.troubles import then_tell
+    from app.notify.looking import then_tell
     from app.watch.server import Told
 
     async def move(kind: str, seen: Stage) -> Told:
