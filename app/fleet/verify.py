@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from app.common.schemas import address_in, schema_in, trouble_with_name
 from app.cutover.stages import Stage
 from app.errors import SettingsError
-from app.fleet.each import address_of
+from app.fleet.chosen_salons import address_of
 from app.fleet.outcome import Outcome, SalonResult, away
 from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.report import VerifyReport
@@ -24,8 +24,8 @@ from app.migration.sources.pace import MaxRate, Pace
 from app.migration.sources.rest.key_role import require_service_key
 from app.migration.tables.copy_table import name_of
 from app.migration.target.foreign_keys import unproved_keys
+from app.migration.target.materialized_views import views_of
 from app.migration.target.target_session import explained
-from app.migration.target.usable import views_of
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep

@@ -10,7 +10,8 @@ from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, S
 from app.next_step import Command, NextStep
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls
-from app.parity.samples import remove_reserved, take_samples
+from app.parity.reserved_company import remove_reserved
+from app.parity.samples import take_samples
 from app.parity.writes import writing_calls
 from app.settings import Settings
 from app.stores.postgres.database import Database

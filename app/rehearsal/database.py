@@ -20,7 +20,8 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import BotdataError, UnavailableError
 from app.migration.target.target_session import explained
-from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places, delete_directory, directory_of, make_directory
+from app.rehearsal.directories import delete_directory, directory_of, make_directory
+from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
 from app.state import rehearsals
 from app.state.fetching import fetch_value
 from app.state.rehearsals import MAKER, OWNER, RehearsalRecord

@@ -8,7 +8,7 @@ import pytest
 
 from app.migration.target.target_session import open_target
 from app.rehearsal import places
-from app.rehearsal.places import Room, server_room, too_little
+from app.rehearsal.disk_room import Room, server_room, too_little
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, query
 from tests.support.page_server import PageServer

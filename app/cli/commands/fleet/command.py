@@ -20,7 +20,8 @@ from app.next_step import NextStep
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
-    from app.fleet.each import Chosen, Fleet, Work
+    from app.fleet.chosen_salons import Chosen
+    from app.fleet.each_salon import Fleet, Work
     from app.fleet.outcome import Outcome
     from app.migration.sources.source import Progress
     from app.settings import Settings
@@ -41,7 +42,7 @@ def status(only: Only = None, jobs: Jobs = _JOBS, as_json: AsJson = False) -> No
 
     Example: botdata fleet status --only 't*'
     """
-    from app.fleet.each import choose
+    from app.fleet.chosen_salons import choose
     from app.fleet.status import STEP, look
 
     settings, url = _prepared(STEP)
@@ -71,7 +72,7 @@ def upgrade(
 
     Example: botdata fleet upgrade --create t17 --only 't*'
     """
-    from app.fleet.each import checked_names, choose
+    from app.fleet.chosen_salons import checked_names, choose
     from app.fleet.upgrade import STEP, Upgrades
 
     settings, url = _prepared(STEP)
@@ -117,7 +118,7 @@ def verify(
 
     Example: botdata fleet verify --sources sources.toml --only 't*'
     """
-    from app.fleet.each import choose
+    from app.fleet.chosen_salons import choose
     from app.fleet.outcome import Outcome, SalonResult
     from app.fleet.verify import STEP, Verifications, read_sources
     from app.migration.tables.metadata import load_metadata, select_tables
@@ -159,7 +160,7 @@ def verify(
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.fleet.each import database_of
+    from app.fleet.chosen_salons import database_of
 
     settings = load_settings()
     project = read_project()
@@ -177,7 +178,7 @@ def _run(
     step: str, url: str, chosen: Chosen, jobs: int, work: Callable[[Progress], Work], *, to_its_end: bool
 ) -> tuple[Fleet, str | None]:
     """Do it; gives what came of it, and why it stopped before its end, in words."""
-    from app.fleet.each import Fleet
+    from app.fleet.each_salon import Fleet
 
     with progress(step, of_salons=True) as bars:
         fleet = Fleet(url, step, chosen.salons, jobs, bars, to_its_end)

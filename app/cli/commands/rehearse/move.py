@@ -23,7 +23,8 @@ from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
-from app.rehearsal.places import STEP, Places, table_bytes
+from app.rehearsal.disk_room import table_bytes
+from app.rehearsal.places import STEP, Places
 from app.rehearsal.steps import FAILED, RehearsedStep, Steps
 from app.schema.revisions import Upgrade
 from app.settings import Settings
