@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,11 @@ def document(command: str, *, ok: bool, **fields: Any) -> Document:
 def reason(refused: Document) -> str:
     """Why the target refused a row: its code, and the constraint or column where PostgreSQL named one."""
     return f"SQLSTATE {refused['sqlstate']}" + (f" ({refused['place']})" if refused["place"] else "")
+
+
+def moment(at: datetime | None) -> str | None:
+    """A moment as documents give it."""
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def rounded(number: float | None, digits: int = 3) -> float | None:
@@ -220,6 +226,23 @@ class _Bars:
 
     def notice(self, message: str) -> None:
         self._bars.console.print(plain(message), markup=False)
+
+
+class Notices:
+    """Progress of one among many: only what is worth a line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        """Not told."""
+
+    def advance(self, table: str, rows: int) -> None:
+        """Not told."""
+
+    def notice(self, message: str) -> None:
+        """Told."""
+        self._tell(message)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """How much a source holds, and whether there is room for it twice where a rehearsal lies."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ async def source_bytes(source: Source, tables: Sequence[Table]) -> int | None:
     whole = 0
     for table in tables:
         try:
-            part = await source.patiently(_asking(source, table))
+            part = await source.patiently(partial(_told_bytes, source, table))
         except CountTimeoutError:
             return None
         except (SchemaMismatchError, AccessDeniedError):  # which preflight names
@@ -71,16 +72,13 @@ async def source_bytes(source: Source, tables: Sequence[Table]) -> int | None:
     return whole
 
 
-def _asking(source: RestSource, table: Table) -> Callable[[], Awaitable[int | None]]:
-    async def ask() -> int | None:
-        builder = source.rest.table(table.name, schema_of(table)).select("*").limit(_SAMPLED)
-        response = await source.rest.respond(builder, headers={"Prefer": "count=exact"})
-        total, rows = total_told(response.headers), len(records_of(response.content))
-        if total is None:
-            return None
-        return total * len(response.content) // rows if rows else 0
-
-    return ask
+async def _told_bytes(source: RestSource, table: Table) -> int | None:
+    builder = source.rest.table(table.name, schema_of(table)).select("*").limit(_SAMPLED)
+    response = await source.rest.respond(builder, headers={"Prefer": "count=exact"})
+    total, rows = total_told(response.headers), len(records_of(response.content))
+    if total is None:
+        return None
+    return total * len(response.content) // rows if rows else 0
 
 
 async def server_room(connection: AsyncConnection, where: str) -> Room:

@@ -18,7 +18,7 @@ from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
-from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
+from app.relocation.archive import Archive, ArchiveWriter, Manifest, MemberWriter, SequenceState, TableRows
 from app.relocation.conditions import Obstacle, SalonCatalog, objections, read_salon
 from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
@@ -233,8 +233,8 @@ async def _write(
             if table.of == "data":
                 progress.begin(table.name, leaving.rows.get(table.name, 0), 0)
 
-            def take(block: bytes, table: TableRows = table, member: object = member) -> None:
-                rows = member.write(block)  # type: ignore[attr-defined]
+            def take(block: bytes, table: TableRows = table, member: MemberWriter = member) -> None:
+                rows = member.write(block)
                 if table.of == "data":
                     progress.advance(table.name, rows)
 

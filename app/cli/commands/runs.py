@@ -178,12 +178,12 @@ def uninstall(
                 await refuse_during_cutover(connection)
                 await refuse_with_rehearsals(connection)
                 for one in await put_back(connection, step="uninstall"):
-                    typer.echo(f"{one.sentence}; once there are none: {one.key.statement}", err=True)
+                    complain(f"{one.sentence}; once there are none: {one.key.statement}")
                 if await may_read(connection, "streams"):
                     for stream in await read_streams(connection, reverse=None):
                         drop = f"SELECT pg_drop_replication_slot('{stream.name}'); DROP PUBLICATION {stream.name}"
                         end = "target" if stream.reverse else "source"
-                        typer.echo(f"at the {end} a change stream's slot may be left: {drop}", err=True)
+                        complain(f"at the {end} a change stream's slot may be left: {drop}")
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())

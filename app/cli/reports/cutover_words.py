@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from app.cli.render import Document
+from app.cli.render import Document, moment
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
@@ -61,11 +60,6 @@ def accepted_list(listed: Sequence[AcceptedDifference]) -> list[Document]:
         }
         for one in listed
     ]
-
-
-def moment(at: datetime | None) -> str | None:
-    """A moment as documents give it."""
-    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def ago(seconds: float) -> str:

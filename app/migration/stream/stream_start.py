@@ -187,8 +187,7 @@ class StreamStart(Sync):
         done: dict[str, TableSynced],
     ) -> Applying:
         """What brings changes to the other end."""
-        writer = RowWriter(connection, self._log, slot, self._run_id, self._options)
-        writer.settled_lsn = settled
+        writer = RowWriter(connection, self._log, slot, self._run_id, self._options, settled)
         schemas, permit = self._log.schemas, self._options.permit
         return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
 

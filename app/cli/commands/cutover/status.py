@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson
-from app.cli.render import Document, Table, Words, document, rounded, show
-from app.cli.reports.cutover_words import accepted, accepted_list, after, ago, moment, reads_told, reason_list, reasons
+from app.cli.render import Document, Table, Words, document, moment, rounded, show
+from app.cli.reports.cutover_words import accepted, accepted_list, after, ago, reads_told, reason_list, reasons
 from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:

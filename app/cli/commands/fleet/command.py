@@ -13,7 +13,7 @@ import typer
 
 from app.cli.options import AsJson, MaxRate, WithBaileys, again, rate_of
 from app.cli.project import read_project
-from app.cli.render import Document, Table, Words, complain, document, plain, progress, show
+from app.cli.render import Document, Notices, Table, Words, complain, document, plain, progress, show
 from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
@@ -132,7 +132,10 @@ def verify(
     moment = since.replace(tzinfo=UTC) if since else None
 
     def work(progress: Progress) -> Work:
-        return Verifications(url, known, tables, moment, rate, progress.notice).compare
+        def progress_of(salon: str) -> Progress:
+            return Notices(lambda message: progress.notice(f"{salon}: {message}"))
+
+        return Verifications(url, known, tables, moment, rate, progress_of).compare
 
     fleet, stopped = _run(STEP, url, chosen, jobs, work, to_its_end=False)
     if not only:
@@ -193,15 +196,13 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
-    outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
+    secrets = settings.secrets()
+    outcomes = [
+        replace(one, reason=one.reason and mask_free_text(one.reason, secrets)) for one in fleet.outcomes.values()
+    ]
     ok = stopped is None and all(one.result.is_well for one in outcomes)
     found = fleet_document(fleet.step, outcomes, ok, stopped, None if ok else again)
     show(found, fleet_words(found), as_json)
-
-
-def _masked(one: Outcome, settings: Settings) -> Outcome:
-
-    return replace(one, reason=one.reason and mask_free_text(one.reason, settings.secrets()))
 
 
 def _names_in(file: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs
-from app.cli.commands.preflight import finding_lines
+from app.cli.commands.preflight import accepted_of, finding_lines
 from app.cli.options import (
     Accept,
     AsJson,
@@ -89,7 +89,7 @@ def rehearse(
     server = None if on is None else sqlalchemy_url(on, name="--on").set(drivername="postgresql")
     shown = None if server is None else server.render_as_string(hide_password=True)
     unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
-    wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
+    wishes = Wishes(key_role_ok, accepted_of(ignore_column, accept), jobs, unwished)
     work = Work.prepare(
         "rehearse", tables, with_baileys, key_role_ok, source, metadata, max_rate=max_rate,
         checks=again(ignore_column=ignore_column, accept=accept),

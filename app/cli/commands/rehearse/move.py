@@ -8,14 +8,14 @@ from pathlib import Path
 from app.cli.commands.copy import copy_options
 from app.cli.commands.cutover.moves import send_recorded
 from app.cli.commands.migration import upgrade_of
-from app.cli.commands.preflight import TYPES_UNSEEN, accepted_of, examine
+from app.cli.commands.preflight import are_types_unseen, examine
 from app.cli.commands.rehearse.stand_in import StandIn, missing_extra, stand_in_source
-from app.cli.render import complain, progress
+from app.cli.render import Notices, complain, progress
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import migrate
-from app.migration.preflight.findings import Finding
+from app.migration.preflight.findings import Accepted, Finding
 from app.migration.runs.report import CopyReport, Refusal
 from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions
@@ -43,8 +43,7 @@ class Wishes:
     """
 
     key_role_ok: bool
-    ignore_column: Sequence[str]
-    accept: Sequence[str]
+    accepted: Accepted
     jobs: int
     no_cutover: str | None
 
@@ -74,20 +73,6 @@ class Rehearsal:
     def ok(self) -> bool:
         """Whether every step that was wished for was taken and passed, and nothing is left of it."""
         return self.steps.all_passed and not self.lacks_extra and not self.left
-
-
-class _Notices:
-    """Progress of the cutover's many short syncs and verifies: only what is worth a line."""
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, table: str, rows: int) -> None:
-        """Nothing."""
-
-    def notice(self, message: str) -> None:
-        """To standard error."""
-        complain(message)
 
 
 def left_out(work: Work, wishes: Wishes) -> str | None:
@@ -139,7 +124,7 @@ async def _take_steps(work: Work, made: ThrowAway, wishes: Wishes, done: Rehears
         done.lacks_extra = why == missing_extra()
         return
     assert made.directory is not None
-    await _cutover(work, made.directory, wishes, done.steps, _Notices())
+    await _cutover(work, made.directory, wishes, done.steps, Notices(complain))
 
 
 async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
@@ -150,15 +135,13 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
 
     async def look(options: CopyOptions) -> CopyOptions:
         with steps.step("preflight"):
-            report = await examine(
-                work, wishes.key_role_ok, wishes.ignore_column, wishes.accept, quick=False, upgrades=True
-            )
+            report = await examine(work, wishes.accepted, key_role_ok=wishes.key_role_ok, quick=False, upgrades=True)
             done.findings = report.findings
             if report.errors:
                 raise MigrationError(
                     f"{len(report.errors)} errors", step=STEP, pending="the copy", next_step=report.next_step
                 )
-        return replace(options, types_unseen=any(one.code in TYPES_UNSEEN for one in report.findings))
+        return replace(options, types_unseen=are_types_unseen(report))
 
     async def upgrade() -> Upgrade:
         with steps.step("revisions") as step:
@@ -231,7 +214,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
             stand_in=stand_in.database_url,
             tables=tables,
             directory=directory,
-            thresholds=Thresholds(_COMPARISONS, accepted=accepted_of(wishes.ignore_column, wishes.accept)),
+            thresholds=Thresholds(_COMPARISONS, accepted=wishes.accepted),
             sending=send_recorded,
         )
         await there_and_back(cutover, steps, bars)

@@ -22,8 +22,7 @@ from app.cli.commands.preflight import accepted_of
 from app.cli.commands.runs import runs_document
 from app.cli.options import Accept, AsJson, IgnoreColumn
 from app.cli.project import read_project
-from app.cli.render import Document, document, rounded, say, show
-from app.cli.reports.cutover_words import moment
+from app.cli.render import Document, document, moment, rounded, say, show
 from app.cli.running import load_settings, run_async
 from app.errors import BotdataError, MigrationError, SettingsError
 from app.privacy import mask_free_text
