@@ -19,8 +19,8 @@ from tests.failover.load import DOCUMENTED, load_on, rows_of, tokens
 from tests.support.machine import times_as_long
 from tests.support.streaming import Cluster
 
-# Seconds after a new primary is there that calls may still fail. One that died is found out at once, so that the rest is
-# work, which takes longer on a busy machine. One that hangs is found out by a time-out, whatever the machine does.
+# Seconds after a new primary is there that calls may still fail. An old one that died is found out at once: the rest is
+# work, which takes longer on a busy machine. One that hangs is found out by time-outs, whatever the machine does.
 _DIES, _HANGS = 1.0, 10.0
 _HOLD = 5.0  # seconds, for a handover
 _SETTLED = 60.0  # seconds until both stores are to hold what was written
