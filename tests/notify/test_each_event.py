@@ -14,12 +14,12 @@ from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.notify import looking as looking_module
 from app.notify.channels import TryOutcome
-from app.notify.delivery import deliver, try_channels
+from app.notify.delivery import try_channels
 from app.notify.looking import look_for_trouble, looking, then_tell
 from app.notify.steps import Step, StepEnd, tell_step
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.notify.receiver import receiving, until
+from tests.notify.receiver import deliver, receiving, until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
 KINDS = set(re.findall(r"^\| `(\w+)` \| (?!text|object)", PAGE, re.MULTILINE))
