@@ -191,10 +191,11 @@ class Verifications:
             with explained("verify", setting="--sources", pending="everything; nothing was compared"):
                 place = source.opened_by()
                 opening = open_source(place, progress.notice, step="verify", pace=pace)
-                rows = await opened.enter_async_context(opening)
-            report = await verify(rows, target, self.tables, progress, VerifyOptions())
+                opened_source = await opened.enter_async_context(opening)
+            report = await verify(opened_source, target, self.tables, progress, VerifyOptions())
         if report.clean:
-            return Outcome(salon.name, SalonResult.EQUAL, standing, f"{_rows(report):,} rows")
+            rows = sum(table.source_rows for table in report.tables)
+            return Outcome(salon.name, SalonResult.EQUAL, standing, f"{rows:,} rows")
         return Outcome(salon.name, SalonResult.DIFFERS, standing, "; ".join(_differing(report)), _AGAIN)
 
     async def _is_equal_since(self, connection: AsyncConnection, source: str, since: datetime) -> bool:
@@ -205,10 +206,6 @@ class Verifications:
             and not await unproved_keys(connection)
             and not await views_of(connection, self.tables)  # whether they are stale, a verify alone says
         )
-
-
-def _rows(report: VerifyReport) -> int:
-    return sum(table.source_rows for table in report.tables)
 
 
 def _differing(report: VerifyReport) -> list[str]:

@@ -105,14 +105,11 @@ async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:
             return await work
         finally:
             if teller is not None:
-                await _tell_moves(settings)
+                url, names = settings.require_database_url(), [one.name for one in channels_of(settings)]
+                with suppress(*TROUBLE):
+                    async with asyncio.timeout(TO_WRITE), open_target(url, step=STEP) as connection:
+                        await Look(connection, settings, names).moves()
                 teller.deliver()
-
-
-async def _tell_moves(settings: Settings) -> None:
-    with suppress(*TROUBLE):
-        async with asyncio.timeout(TO_WRITE), open_target(settings.require_database_url(), step=STEP) as connection:
-            await Look(connection, settings, [one.name for one in channels_of(settings)]).moves()
 
 
 async def _keep_looking(settings: Settings) -> None:

@@ -207,7 +207,7 @@ class _Processes:
             one.stdin.close()
         try:
             if self._running:
-                await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
+                await asyncio.wait([asyncio.create_task(one.wait()) for one in self._running], timeout=_ENDING)
         finally:
             left = [one for one in self._running if one.returncode is None]
             for one in left:

@@ -1,5 +1,6 @@
 """What a change stream has made at both ends is removed: its slot, its publication, its place in the target."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from psycopg import AsyncConnection
@@ -43,12 +44,14 @@ async def drop_stream(open_source: OpenSource | None, target_url: str) -> tuple[
     removed: list[str] = []
     async with open_target(target_url, step=_DROP, exclusive=True) as connection:
         name = stream_name(await target_identity(connection))
+        known = await streams.read_streams(connection, reverse=None) if await may_read(connection, "streams") else []
+        is_known = any(one.name == name for one in known)
         try:
-            removed += await _drop_back(connection, target_url)
+            removed += await _drop_back(connection, target_url, [one for one in known if one.reverse])
             if open_source is not None:
                 async with open_source() as source:
-                    removed += await _drop_at(source, connection)
-            elif await may_read(connection, "streams") and await streams.read_streams(connection, name):
+                    removed += await _drop_at(source, connection, is_known=is_known)
+            elif is_known:
                 raise MigrationError(
                     f"the slot {name} is at a source, and none was named",
                     step=_DROP,
@@ -61,37 +64,41 @@ async def drop_stream(open_source: OpenSource | None, target_url: str) -> tuple[
     return name, removed
 
 
-async def _drop_at(source: Source, connection: AsyncConnection) -> list[str]:
-    removed = []
+async def _drop_at(source: Source, connection: AsyncConnection, *, is_known: bool) -> list[str]:
     with explained(_DROP, setting=source.setting, pending="what was not removed yet"):
         slot, publication = await ends_at(source, connection)
-        if (look := await slot.look()) is not None:
-            if look.active:
-                raise StoreError(f"a session at the source is reading the slot {slot.name} still")
-            await slot.drop()
-            removed.append("the replication slot")
-        if await publication.exists():
-            await publication.drop()
-            removed.append("the publication")
-        if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
+        removed = await _drop_both(slot, publication, "source")
+        if is_known:
             await streams.forget_stream(connection, slot.name)
             removed.append("the stream's place in the target")
     return removed
 
 
-async def _drop_back(connection: AsyncConnection, target_url: str) -> list[str]:
+async def _drop_back(connection: AsyncConnection, target_url: str, known: Sequence[streams.Stream]) -> list[str]:
     """The same for streams back to a source, whose slots are at the target."""
-    if not await may_read(connection, "streams"):
-        return []
     removed = []
-    for known in await streams.read_streams(connection, reverse=True):
+    for one in known:
         with explained(_DROP, setting="DATABASE_URL", pending="what was not removed yet"):
             async with open_postgres_source(target_url, step=_DROP, setting="DATABASE_URL") as log:
-                slot = StreamSlot(log, None, known.name)
-                if (look := await slot.look()) is not None and look.active:
-                    raise StoreError(f"a session at the target is reading the slot {slot.name} still")
-                await slot.drop()
-                await Publication(log, known.name).drop()
-            await streams.forget_stream(connection, known.name)
-        removed.append(f"slot and publication {known.name} at the target, of the way back")
+                await _drop_both(StreamSlot(log, None, one.name), Publication(log, one.name), "target")
+            await streams.forget_stream(connection, one.name)
+        removed.append(f"slot and publication {one.name} at the target, of the way back")
+    return removed
+
+
+async def _drop_both(slot: StreamSlot, publication: Publication, end: str) -> list[str]:
+    """Drop them where they are there; what was, in words.
+
+    Raises:
+        StoreError: a session is reading the slot, or the end failed.
+    """
+    removed = []
+    if (look := await slot.look()) is not None:
+        if look.active:
+            raise StoreError(f"a session at the {end} is reading the slot {slot.name} still")
+        await slot.drop()
+        removed.append("the replication slot")
+    if await publication.exists():
+        await publication.drop()
+        removed.append("the publication")
     return removed

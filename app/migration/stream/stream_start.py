@@ -207,7 +207,7 @@ class StreamStart(Sync):
     ) -> bool:
         """A round by xmin; False where it was stopped."""
         began = monotonic()
-        working = asyncio.ensure_future(self._round(engine, connection, tables))
+        working = asyncio.create_task(self._round(engine, connection, tables))
         if not await self._unless_stopped(working):
             self.report.interrupted = True
             return False

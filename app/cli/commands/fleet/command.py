@@ -206,7 +206,6 @@ def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, a
 
 
 def _names_in(file: Path) -> list[str]:
-
     try:
         return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:

@@ -81,7 +81,6 @@ def watch(
 
 
 def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
-
     try:
         from app.watch.server import Server, listen
     except ModuleNotFoundError as error:
@@ -203,7 +202,6 @@ def watch_document(facts: Facts) -> Document:
 
 def masker(settings: Settings) -> Callable[[Any], Any]:
     """Masks phones in every text of a document, and the secrets of these settings in every sentence of it."""
-
     secrets = settings.secrets()
 
     def masked(value: Any) -> Any:

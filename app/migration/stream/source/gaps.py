@@ -109,7 +109,7 @@ async def _goes_on(slot: StreamSlot, confirmed: int, known: streams.Stream) -> b
 
 
 async def _created(slot: StreamSlot, tell: Callable[[str], None], end: str) -> int:
-    creating = asyncio.ensure_future(slot.create())
+    creating = asyncio.create_task(slot.create())
     try:
         await asyncio.wait({creating}, timeout=_PATIENCE)
         if not creating.done():
