@@ -21,7 +21,8 @@ from app.cli.options import (
     WithBaileys,
     again,
 )
-from app.cli.render import progress, show
+from app.cli.progress import progress
+from app.cli.render import show
 from app.cli.work import Work
 
 if TYPE_CHECKING:

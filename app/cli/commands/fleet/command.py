@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson, MaxRate, WithBaileys, again, rate_of
+from app.cli.progress import Notices, progress
 from app.cli.project import read_project
-from app.cli.render import Document, Notices, Table, Words, complain, document, plain, progress, show
+from app.cli.render import Document, Table, Words, complain, document, plain, show
 from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep

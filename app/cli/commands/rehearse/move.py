@@ -10,7 +10,8 @@ from app.cli.commands.cutover.moves import send_recorded
 from app.cli.commands.migration import upgrade_of
 from app.cli.commands.preflight import are_types_unseen, examine
 from app.cli.commands.rehearse.stand_in import StandIn, missing_extra, stand_in_source
-from app.cli.render import Notices, complain, progress
+from app.cli.progress import Notices, progress
+from app.cli.render import complain
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions

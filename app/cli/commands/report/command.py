@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, again
-from app.cli.render import Document, Words, document, progress, show
+from app.cli.progress import progress
+from app.cli.render import Document, Words, document, show
 from app.cli.work import Work
 from app.errors import MigrationError, StoreError
 from app.next_step import Command, NextStep
