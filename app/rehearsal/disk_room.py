@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
@@ -15,6 +14,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source, records_of
 from app.migration.tables.copy_table import identifier_of, schema_of
+from app.state.fetching import fetch_row
 from app.stores.supabase.answers import total_told
 
 _TIMES = 2
@@ -83,8 +83,7 @@ async def _told_bytes(source: RestSource, table: Table) -> int | None:
 
 async def server_room(connection: AsyncConnection, where: str) -> Room:
     """The room on a server of this machine; of any other, and where the role may not see its directory, unknown."""
-    row: Any = await (await connection.execute(_SERVER)).fetchone()
-    process, directory, database = row
+    process, directory, database = await fetch_row(connection, _SERVER)
     return _local_room(process, directory, database, where) or Room(where)
 
 

@@ -9,6 +9,7 @@ from app.common.schemas import address_in
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_row
 from app.stores.postgres.database_url import libpq_url, schemas_of_url, shown_url
 
 STEP = "rehearse"
@@ -74,12 +75,15 @@ async def require_may_create(connection: AsyncConnection, setting: str) -> None:
     Raises:
         MigrationError: gives the statement that lets it.
     """
-    row = await (await connection.execute(_MAY_CREATE)).fetchone()
-    if row is None or not row[0]:
-        role = sql.Identifier(row[1]).as_string(None) if row else "ROLE"
+    may_create, role = await fetch_row(connection, _MAY_CREATE)
+    if not may_create:
+        statement = sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(role)).as_string(None)
         raise MigrationError(
             f"the role in {setting} may not make a database, and a rehearsal has one of its own",
             step=STEP,
             pending=NOTHING_DONE,
-            next_step=NextStep(f"ALTER ROLE {role} CREATEDB, or another server with --on, then: ", Command(STEP)),
+            next_step=NextStep(
+                f"{statement}, or another server with --on, then: ",
+                Command(STEP),
+            ),
         )

@@ -134,12 +134,7 @@ async def move_out(url: str, leaving: Leaving, path: Path, leave: Collection[str
                 with explained(STEP, pending="the archive"):
                     manifest = await _write(connection, leaving, leave, writer, progress)
             except OSError as error:
-                raise MigrationError(
-                    f"the archive cannot be written to {path}: {error.strerror}",
-                    step=STEP,
-                    pending=_NOTHING,
-                    next_step=NextStep("make room, or name another file in --to, then: ", Command(STEP, name)),
-                ) from error
+                raise writer.failed(error) from error
             Archive(path, step=STEP)
             async with kept(url, connection, step=STEP):
                 await keep_archive(connection, manifest.checksum)

@@ -15,6 +15,7 @@ from app.next_step import Command, NextStep
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
 from app.schema.pg_dump import PgDump, address_for
 from app.schema.plan import ReplacePlan
+from app.state.fetching import fetch_row
 
 STEP = "schema replace"
 _ARCHIVE = "tables.dump"
@@ -122,15 +123,14 @@ def _write(path: Path, text: str) -> None:
 async def _archive(
     connection: AsyncConnection, url: str, plan: ReplacePlan, path: Path, programs: PgDump
 ) -> dict[str, int]:
-    row = await (await connection.execute("SELECT pg_export_snapshot(), current_setting('lock_timeout')")).fetchone()
-    assert row is not None
+    snapshot, timeout = await fetch_row(connection, "SELECT pg_export_snapshot(), current_setting('lock_timeout')")
     address, environment = address_for(url)
     tables = [f'--table=public."{_quoted(name)}"' for name in (*(t.name for t in plan.tables), *plan.sequences)]
     with _create(path) as file:
         await _run(
             [
-                str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={row[0]}",
-                f"--lock-wait-timeout={row[1]}",  # it could have to wait for one who waits for the present transaction
+                str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={snapshot}",
+                f"--lock-wait-timeout={timeout}",  # it could have to wait for one who waits for the present transaction
                 f"--dbname={address}", *tables,
             ],
             environment,

@@ -147,10 +147,10 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
     catalog = await read_tables(connection)
     database = await fetch_value(connection, "SELECT current_database()")
     revision = await revision_of(connection, catalog)
-    present = business_names() & catalog.keys()
+    present = _names_of("business") & catalog.keys()
     if revision is not None or not present:
         return ReplacePlan(database, None, revision)
-    known = (phase08.TABLES | business_names()) & catalog.keys() - set(keep)
+    known = (phase08.TABLES | _names_of("business")) & catalog.keys() - set(keep)
     parents: dict[str, str] = dict(await fetch_rows(connection, _PARTITIONS, [list(known)]))
     dropped = [name for name in sorted(known) if name not in parents] + sorted(parents)
     functions = [
@@ -162,7 +162,7 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
     given = {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
     dependents = await fetch_rows(connection, _DEPENDENTS, given)
     not_owned = await fetch_rows(connection, _NOT_OWNED, [dropped + sequences])
-    baileys = sorted(baileys_names() & catalog.keys())
+    baileys = sorted(_names_of("baileys") & catalog.keys())
     others = catalog.keys() - set(dropped) - set(baileys)
     return ReplacePlan(
         database=database,
@@ -200,14 +200,9 @@ REPLACE = Command("schema replace")
 _BY_HAND = "put it back as it should be, by hand (what is, what should be: see the table)"
 
 
-def business_names() -> set[str]:
-    """Names of the business tables of the present schema."""
-    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "business"}
-
-
-def baileys_names() -> set[str]:
-    """Names of the WhatsApp session tables."""
-    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "baileys"}
+def _names_of(group: str) -> set[str]:
+    """Names of the present schema's tables of a group: "business", or "baileys" (those of the WhatsApp session)."""
+    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == group}
 
 
 def examine_against_revisions(*, upgrades: bool) -> Examine:
@@ -219,7 +214,7 @@ def examine_against_revisions(*, upgrades: bool) -> Examine:
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         revision, known = await revision_of(connection, catalog), known_revisions()
-        held = sorted(business_names() & catalog.keys())
+        held = sorted(_names_of("business") & catalog.keys())
         if revision is None and held:
             return _made_by_none(catalog, held)
         if revision not in (None, *known):
@@ -247,7 +242,7 @@ def _made_by_none(catalog: dict[str, CatalogTable], held: Sequence[str]) -> Targ
 def _judged(one: SchemaDifference) -> SchemaDifference:
     """What a live session table has besides, or lacks around it, was left so when it was adopted."""
     left_so = {"target-index-missing", "target-index-differs", "target-column-extra"}
-    is_notice = one.table in baileys_names() and one.code in left_so and one.severity != "error"
+    is_notice = one.table in _names_of("baileys") and one.code in left_so and one.severity != "error"
     return replace(one, severity="notice") if is_notice else one
 
 

@@ -10,12 +10,11 @@ from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.source import Source
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
-from app.migration.stream.status import ends_at
+from app.migration.stream.status import ends_at, known_streams
 from app.migration.sync.syncer import OpenSource
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state import streams
-from app.state.tool_schema import may_read
 
 _DROP = "stream drop"
 
@@ -44,7 +43,7 @@ async def drop_stream(open_source: OpenSource | None, target_url: str) -> tuple[
     removed: list[str] = []
     async with open_target(target_url, step=_DROP, exclusive=True) as connection:
         name = stream_name(await target_identity(connection))
-        known = await streams.read_streams(connection, reverse=None) if await may_read(connection, "streams") else []
+        known = await known_streams(connection)
         is_known = any(one.name == name for one in known)
         try:
             removed += await _drop_back(connection, target_url, [one for one in known if one.reverse])

@@ -58,6 +58,11 @@ class StreamStatus:
         return self.slot and self.lost is None and self.known.settled_lsn is not None
 
 
+async def known_streams(connection: AsyncConnection) -> list[streams.Stream]:
+    """The streams that the target knows, those back to a source too; none where no run has begun there."""
+    return await streams.read_streams(connection, reverse=None) if await may_read(connection, "streams") else []
+
+
 async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatus:
     """Look at both ends; writes nothing.
 
@@ -68,11 +73,10 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
         with explained("stream status", setting=source.setting, pending="the look"):
             slot, publication = await ends_at(source, connection)
             look = await slot.look()
-            known, set_aside, back = None, 0, list[streams.Stream]()
-            if await may_read(connection, "streams"):
-                known = next(iter(await streams.read_streams(connection, slot.name)), None)
-                back = await streams.read_streams(connection, reverse=True)
-                set_aside = await quarantine.count_rows(connection)
+            of_target = await known_streams(connection)
+            known = next((one for one in of_target if one.name == slot.name), None)
+            back = [one for one in of_target if one.reverse]
+            set_aside = await quarantine.count_rows(connection) if await may_read(connection, "quarantine") else 0
             flushed = await slot.flushed()
             return StreamStatus(
                 name=slot.name,

@@ -1,6 +1,6 @@
 """The steps of a rehearsal, in their order."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,9 +26,10 @@ from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
 from app.rehearsal.disk_room import table_bytes
 from app.rehearsal.places import STEP, Places
-from app.rehearsal.steps import FAILED, RehearsedStep, Steps
+from app.rehearsal.steps import FAILED, Steps
 from app.schema.revisions import Upgrade
 from app.settings import Settings
+from app.state.fetching import fetch_value
 
 _OF_MOVE = ("copy", "migrate", "preflight", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
@@ -184,14 +185,11 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
     if not report.verified.clean:
         differ = sum(table.rows_that_differ for table in report.verified.tables)
         verified.fail(f"{differ:,} rows differ" if differ else "the comparison is not clean")
-    await _weigh(work, [step for step in steps.done if step.name == "copy"])
-
-
-async def _weigh(work: Work, copies: Sequence[RehearsedStep]) -> None:
     async with open_target(work.target, step=STEP) as connection:
-        row = await (await connection.execute(table_bytes(work.tables))).fetchone()
-    for step in copies:
-        step.bytes = row[0] if row else None
+        taken = await fetch_value(connection, table_bytes(work.tables))
+    for step in steps.done:
+        if step.name == "copy":
+            step.bytes = taken
 
 
 async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, bars: Progress) -> None:

@@ -12,6 +12,7 @@ from app.migration.stream.source.slot import stream_name, target_identity
 from app.migration.tables.copy_table import identifier_of, name_of
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 
 _LOOK = """
 SELECT current_setting('wal_level'), pg_is_in_recovery(),
@@ -83,9 +84,9 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     """
     async with open_target(target_url, step="preflight") as connection:
         name = stream_name(await target_identity(connection))
-        level = await (await connection.execute("SELECT current_setting('wal_level')")).fetchone()
+        level = await fetch_value(connection, "SELECT current_setting('wal_level')")
     found = await find_missing(source, name=name)
-    if level != ("logical",):
+    if level != "logical":
         found.append(
             finding(
                 "target-stream-wal-level",
