@@ -1,7 +1,6 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -79,6 +78,7 @@ def _target_schema(value: str | None) -> str | None:
 YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -112,9 +112,7 @@ class Settings(BaseSettings):
     cutover_stage: Annotated[str | None, BeforeValidator(_stage)] = Field(
         None, description="where the cutover stands: a stage's name, or database, to follow the row in the target"
     )
-    cutover_hold: float = Field(
-        3.0, gt=0, le=60, allow_inf_nan=False, description="seconds that a move of the authority may hold writes"
-    )
+    cutover_hold: Seconds = Field(3.0, le=60, description="seconds that a move of the authority may hold writes")
     cutover_spool: Path = Field(
         Path("~/.local/state/botdata/spool"), description="directory for notes of writes while PostgreSQL is away"
     )
@@ -124,26 +122,20 @@ class Settings(BaseSettings):
     mirror_wait: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="seconds that an answer waits for its mirror at most"
     )
-    mirror_timeout: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="seconds for one try of a mirror, or of one of its requests"
-    )
+    mirror_timeout: Seconds = Field(10.0, description="seconds for one try of a mirror, or of one of its requests")
     mirror_connections: int = Field(
         6, ge=3, le=100, description="connections to PostgreSQL for mirrors, comparisons and reports, beside the pool"
     )
-    note_timeout: float = Field(
-        0.5, gt=0, allow_inf_nan=False, description="seconds to note a key in PostgreSQL before it goes to the spool"
-    )
-    outcome_settles_after: float = Field(
-        60.0, gt=0, allow_inf_nan=False, description="seconds after which a write of unknown outcome no longer lands"
+    note_timeout: Seconds = Field(0.5, description="seconds to note a key in PostgreSQL before it goes to the spool")
+    outcome_settles_after: Seconds = Field(
+        60.0, description="seconds after which a write of unknown outcome no longer lands"
     )
     compare_sampling: float = Field(1.0, ge=0, le=1, description="share of the reads that are compared")
     compare_at_once: int = Field(4, ge=1, description="comparisons that run at a time; more are skipped")
-    compare_deadline: float = Field(5.0, gt=0, allow_inf_nan=False, description="seconds for one comparison")
+    compare_deadline: Seconds = Field(5.0, description="seconds for one comparison")
     compare_values: YesNo = Field(False, description="keep the values that differ, not only their types and hashes")
     compare_with_itself: YesNo = Field(False, description="compare the authority with itself: the noise floor")
-    close_timeout: float = Field(
-        5.0, gt=0, allow_inf_nan=False, description="seconds that close() waits for mirrors and comparisons"
-    )
+    close_timeout: Seconds = Field(5.0, description="seconds that close() waits for mirrors and comparisons")
 
     notify_url: Annotated[OptionalSecret, AfterValidator(_webhook)] = Field(
         None, description="a webhook that is told what happens: docs/notifications.md"
@@ -154,12 +146,8 @@ class Settings(BaseSettings):
     notify_waiting: int = Field(
         1000, ge=1, description="entries of the outbox, or notes of the journal, past which it is told"
     )
-    notify_age: float = Field(
-        300.0, gt=0, allow_inf_nan=False, description="seconds that the oldest of them may wait until it is told"
-    )
-    notify_lag: float = Field(
-        300.0, gt=0, allow_inf_nan=False, description="seconds since an unfinished sync last looked at the source"
-    )
+    notify_age: Seconds = Field(300.0, description="seconds that the oldest of them may wait until it is told")
+    notify_lag: Seconds = Field(300.0, description="seconds since an unfinished sync last looked at the source")
     notify_silence: float = Field(
         30.0, ge=5, allow_inf_nan=False, description="seconds without a report after which a process is told as silent"
     )
@@ -168,48 +156,16 @@ class Settings(BaseSettings):
     )
 
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
-    query_timeout: float = Field(
-        30.0, gt=0, allow_inf_nan=False, description="seconds until a call is answered with an error"
-    )
-    health_check_timeout: float = Field(
-        5.0, gt=0, allow_inf_nan=False, description="seconds until health_check() answers"
-    )
+    query_timeout: Seconds = Field(30.0, description="seconds until a call is answered with an error")
+    health_check_timeout: Seconds = Field(5.0, description="seconds until health_check() answers")
     validate_input: YesNo = Field(True, description="check that identifiers are positive and that names are given")
     default_limit: int = Field(100, ge=1, description="rows of a limited list when no limit is given")
     max_limit: int = Field(1000, ge=1, description="a larger limit is lowered to this")
     max_batch_size: int = Field(500, ge=1, description="rows in one bulk write at most")
     default_phone_region: str = Field("RU", pattern="^[A-Z]{2}$", description="region of numbers without a code")
     default_timezone: str = Field("Europe/Moscow", description="time zone of a company that names none")
-    lock_timeout: float = Field(
-        5.0, gt=0, allow_inf_nan=False, description="seconds that a schema upgrade waits for a lock"
-    )
-    statement_timeout: float = Field(
-        300.0, gt=0, allow_inf_nan=False, description="seconds for one statement of a schema upgrade"
-    )
-
-    def of_salon(self, schema: str, own: Mapping[str, object]) -> "Settings":
-        """The settings of one salon among those that a process serves over one pool.
-
-        Args:
-            own: what differs for it, by the field's name, such as `supabase_key`.
-
-        Raises:
-            SettingsError: the schema or a setting of its own is none, or a setting is one for all salons.
-        """
-        place = f"of the salon {schema!r}"
-        if shared := sorted(OF_ALL_SALONS & own.keys()):
-            raise SettingsError(f"{', '.join(shared)} {place}: is one for all salons, and cannot be its own")
-        if unknown := sorted(own.keys() - type(self).model_fields.keys()):
-            raise SettingsError(f"{', '.join(unknown)} {place}: there is no such setting")
-        given = {**self.model_dump(exclude_unset=True), **own, "database_schema": schema}
-        try:
-            settings = Settings(_env_file=None, **given)
-            settings.flags  # noqa: B018 - contradictions are an error before the first call
-        except ValidationError as error:
-            raise SettingsError(f"{place}: {'; '.join(_explain(error))}") from None
-        if settings.database_schema != schema:
-            raise SettingsError(f"{place}: a salon is asked for by the name of its schema, and this is none")
-        return settings
+    lock_timeout: Seconds = Field(5.0, description="seconds that a schema upgrade waits for a lock")
+    statement_timeout: Seconds = Field(300.0, description="seconds for one statement of a schema upgrade")
 
     @property
     def flags(self) -> Flags:
@@ -283,7 +239,8 @@ class Settings(BaseSettings):
         values = [getattr(self, name) for name in names]
         missing = [name for name, value in zip(names, values, strict=True) if value is None]
         if missing:
-            told = " and ".join([", ".join(map(str.upper, missing[:-1])), missing[-1].upper()][len(missing) == 1 :])
+            *others, last = map(str.upper, missing)
+            told = f"{', '.join(others)} and {last}" if others else last
             are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
             examples = " ".join(f"{name.upper()}={_EXAMPLES[name]}" for name in missing)
             raise SettingsError(f"{told} {are} not set; put {them} into the environment or into .env: {examples}")
@@ -296,18 +253,6 @@ _EXAMPLES = {
     "supabase_key": "sb_secret_... (the project's service key)",
 }
 
-# Of the connections that salons share.
-OF_ALL_SALONS = frozenset(
-    {
-        "database_url",
-        "database_schema",
-        "database_read_url",
-        "database_pool_size",
-        "mirror_connections",
-        "mirror_timeout",
-        "query_timeout",
-    }
-)
 _FLAGS = ("cutover_stage", "use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
 
 
@@ -324,7 +269,7 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
         settings = Settings(_env_file=env_file)
         settings.flags  # noqa: B018 - contradictions are an error at start, not at first use
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(error))) from None
+        raise SettingsError("; ".join(explain(error))) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{env_file} is not a UTF-8 text file") from None
     except OSError as error:
@@ -332,7 +277,8 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
     return settings
 
 
-def _explain(error: ValidationError) -> list[str]:
+def explain(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, a sentence for each; the values of secrets are not in it."""
     sentences = []
     for problem in error.errors(include_url=False, include_context=False):
         field = str(problem["loc"][0])

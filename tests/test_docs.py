@@ -64,6 +64,17 @@ def test_files_that_the_architecture_names_are_there() -> None:
         assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
 
 
+_NAMED = "adopt cli embedded fleet migration/stream notify parity rehearsal relocation report schema watch"
+
+
+@pytest.mark.parametrize("package", _NAMED.split())
+def test_a_package_that_is_described_is_described_whole(package: str) -> None:
+    text = "".join((_ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("architecture.md", "packages.md"))
+    named = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+\.py)`", text)}
+    files = {path.name for path in (_ROOT / "app" / package).rglob("*.py")} - {"__init__.py"}
+    assert files - named == set()
+
+
 def test_settings_table_is_the_settings() -> None:
     text = (_ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\| (.*?) \|$", text, re.MULTILINE)

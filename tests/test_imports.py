@@ -46,6 +46,7 @@ LAYERS = [
     ["rehearsal"],
     ["embedded"],
     ["cli.options", "cli.project", "cli.render"],
+    ["cli.progress"],
     ["cli.running"],
     ["cli.reports", "cli.work"],
     ["cli.commands"],

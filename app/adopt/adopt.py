@@ -153,7 +153,8 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
         take_back_unfinished(directory)
         number = last_revision(directory) + 1
         changes: tuple[Difference, ...] = ()
-        async with scratch_database(options.places, scope) as scratch:
+        roles, extensions = [role.name for role in scope.roles], [name for name, _ in scope.extensions]
+        async with scratch_database(options.places, roles, extensions) as scratch:
             values: list[str] = []
             statements: list[str] = []
             if number == 1:

@@ -1,20 +1,15 @@
 """Has pg_dump read a schema, and gives its statements without what is pg_dump's or psql's own."""
 
-import os
 import re
 from collections.abc import Sequence, Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, quoted
 from app.common.programs import run_program
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
-from app.schema.pg_dump import PgDump
-from app.stores.postgres.database_url import libpq_url
+from app.schema.pg_dump import PgDump, address_for
 
 # Where the first statement's heading begins, after pg_dump's settings, and where its last comment does.
 _FIRST = re.compile(r"^--\n-- Name: ", re.MULTILINE)
@@ -57,17 +52,15 @@ async def table_statements(url: str, scope: Scope, tables: Sequence[tuple[str, s
 async def _dump(
     url: str, options: Sequence[str], programs: PgDump, scope: Scope, *, grants: bool, late: bool = False
 ) -> str:
-    parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
-    environment = dict(os.environ) | {"PGCLIENTENCODING": "UTF8"}
-    if password := parts.pop("password", None):  # never on a command line, which other users can see
-        environment["PGPASSWORD"] = str(password)
+    address, environment = address_for(url)
+    environment["PGCLIENTENCODING"] = "UTF8"
     privileges = [] if grants else ["--no-privileges"]
     with TemporaryDirectory(prefix="botdata-") as directory:
         archive, contents = Path(directory) / "schema.dump", Path(directory) / "contents"
         common = ["--no-owner", "--no-publications", "--no-subscriptions", "--no-security-labels", *privileges]
         await _run(
             programs.dump, "--format=custom", "--schema-only", "--no-password", "--strict-names", *common, *options,
-            f"--file={archive}", f"--dbname={make_conninfo(**parts)}", environment=environment,
+            f"--file={archive}", f"--dbname={address}", environment=environment,
         )  # fmt: skip
         listed = await _run(programs.restore, "--list", str(archive), environment=environment)
         contents.write_text("".join(_wanted(listed, scope, late=late)), "utf-8")

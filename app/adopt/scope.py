@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, sql
 
@@ -235,41 +235,63 @@ async def read_scope(
     roles = await _fetch(connection, _ROLES, **arguments, grants=grants)
     keys = await _fetch(connection, _REFERENCED, **arguments)
     strange = await _fetch(connection, _STRANGE_TRIGGERS, **arguments, managed=sorted(SCHEMAS))
-    needed = await _fetch(connection, _NEEDED, **arguments, strange=[oid for oid, _, _ in strange])
-    columns = [
-        (schema, table, [name], [written]) for schema, *_, table, name, written, odd, _ in needed if name and not odd
-    ]
-    left = [f"{schema}.{table}.{name}" for schema, *_, table, name, _, odd, _ in needed if odd]
-    functions = [
-        (schema, identity, text) for schema, _, identity, *_, text in needed if text and identity not in AUTH_FUNCTIONS
-    ]
-    for schema, kind, identity, by, _, column, _, _, text in needed:
-        if not column and not text and identity not in AUTH_FUNCTIONS:
-            with_it = "" if schema in SCHEMAS else f" with --schemas {','.join([*chosen, schema])}"
-            way = " with --with-auth, or without what needs it" if schema == "auth" else " without what needs it"
+    rows = await _fetch(connection, _NEEDED, **arguments, strange=[oid for oid, _, _ in strange])
+    needed = [_Needed(*row) for row in rows]
+    for one in needed:
+        if not one.column and not one.definition and one.identity not in AUTH_FUNCTIONS:
+            way = "with --with-auth, or without what needs it" if one.schema == "auth" else "without what needs it"
             raise _refused(
-                f"{by} needs the {kind} {identity}, which does not come along",
-                (with_it or way).strip(),
+                f"{one.by} needs the {one.kind} {one.identity}, which does not come along",
+                way if one.schema in SCHEMAS else f"with --schemas {','.join([*chosen, one.schema])}",
             )
+    columns = [  # those of a whole row are in its order
+        Referenced(one.schema, one.table, (one.column,), (one.type,), is_key=False)
+        for one in needed
+        if one.column and not one.is_strange
+    ]
     return Scope(
-        tuple(chosen),
-        auth,
-        tuple((name, schema) for name, schema, needed in extensions if needed),
-        tuple(name for name, _, needed in extensions if not needed),
-        tuple(Role(name, bypasses, login) for name, bypasses, login in roles),
-        tuple(
-            Referenced(schema, name, tuple(names), tuple(types), found is keys)
-            for found in (columns, keys)  # those of a whole row are in its order
-            for schema, name, names, types in found
+        schemas=tuple(chosen),
+        auth_tables=auth,
+        extensions=tuple((name, schema) for name, schema, is_needed in extensions if is_needed),
+        left_extensions=tuple(name for name, _, is_needed in extensions if not is_needed),
+        roles=tuple(Role(*row) for row in roles),
+        referenced=(
+            *columns,
+            *(Referenced(schema, name, tuple(names), tuple(types), is_key=True) for schema, name, names, types in keys),
         ),
-        tuple(functions),
-        {oid: (name, function) for oid, name, function in strange},
-        tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
-        tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
-        grants,
-        frozenset(oid for (oid,) in await _fetch(connection, _OVERLOADS, schemas=chosen)),
-        tuple(left),
+        functions=tuple(
+            (one.schema, one.identity, one.definition)
+            for one in needed
+            if one.definition and one.identity not in AUTH_FUNCTIONS
+        ),
+        strange_triggers={oid: (name, function) for oid, name, function in strange},
+        foreign_tables=tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
+        partitions=tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
+        grants=grants,
+        late_functions=frozenset(oid for (oid,) in await _fetch(connection, _OVERLOADS, schemas=chosen)),
+        left_columns=tuple(f"{one.schema}.{one.table}.{one.column}" for one in needed if one.is_strange),
     )
+
+
+class _Needed(NamedTuple):
+    """Something outside the schemas that something in them needs.
+
+    Attributes:
+        identity: as `pg_identify_object` says it; `by`: what needs it.
+        table, column, type: of a column.
+        is_strange: its type does not come along.
+        definition: of a function.
+    """
+
+    schema: str
+    kind: str
+    identity: str
+    by: str
+    table: str
+    column: str | None
+    type: str
+    is_strange: bool
+    definition: str | None
 
 
 async def _fetch(connection: AsyncConnection, query: str, **arguments: object) -> list[Any]:

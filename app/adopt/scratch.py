@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
-from app.adopt.scope import NOTHING_WRITTEN, PLATFORM_EXTENSIONS, STEP, Role, Scope
+from app.adopt.scope import NOTHING_WRITTEN, PLATFORM_EXTENSIONS, STEP
 from app.common.background import end_all
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named, explained
@@ -66,8 +66,10 @@ class Scratch:
 
 
 @asynccontextmanager
-async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator[Scratch | str]:
-    """An empty database with the roles and extensions that the schema needs, or why there is none.
+async def scratch_database(
+    places: ScratchPlaces, roles: Sequence[str], extensions: Sequence[str]
+) -> AsyncIterator[Scratch | str]:
+    """An empty database on a server that has these roles and extensions, or why there is none.
 
     A database that was made for it is dropped afterwards; the one that was named is left as it is then.
 
@@ -75,11 +77,12 @@ async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator
         MigrationError: the database that was named cannot be reached, or is not empty.
     """
     reasons = []
+    needed = {"roles": list(roles), "extensions": list(extensions)}
     if places.named is not None:
         async with await _session(places.named, "--scratch") as connection:
             with explained(STEP, setting="--scratch", pending=NOTHING_WRITTEN):
                 await _require_empty(connection, places.named)
-                missing = await _missing(connection, scope)
+                missing = await _missing(connection, needed)
         shown = shown_url(places.named)
         yield f"{shown} lacks {', '.join(missing)}" if missing else Scratch(places.named, shown)
         return
@@ -88,7 +91,7 @@ async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator
     else:
         async with await _session(places.target, places.setting) as connection:
             with explained(STEP, setting=places.setting, pending=NOTHING_WRITTEN):
-                missing = await _missing(connection, scope)
+                missing = await _missing(connection, needed)
                 if await fetch_value(connection, _MAY_CREATE) and not missing:
                     async with _made(connection, places.target, places.setting) as scratch:
                         yield scratch
@@ -100,10 +103,9 @@ async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator
     else:
         with places.embedded() as url:
             async with await _session(url, "the embedded server") as connection:
-                for role in scope.roles:
-                    statement = sql.SQL("CREATE ROLE {}").format(sql.Identifier(role.name))
-                    await connection.execute(statement)
-                missing = await _missing(connection, scope)
+                for role in roles:
+                    await connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+                missing = await _missing(connection, needed)
             if not missing:
                 yield Scratch(url, "the embedded server")
                 return
@@ -125,8 +127,7 @@ async def _require_empty(connection: AsyncConnection, url: str) -> None:
         )
 
 
-async def _missing(connection: AsyncConnection, scope: Scope) -> list[str]:
-    needed = {"roles": [role.name for role in scope.roles], "extensions": [name for name, _ in scope.extensions]}
+async def _missing(connection: AsyncConnection, needed: dict[str, list[str]]) -> list[str]:
     return await fetch_column(connection, _MISSING, needed)
 
 
@@ -194,11 +195,10 @@ async def loaded(path: Path, places: ScratchPlaces) -> AsyncIterator[str]:
         MigrationError: the file cannot be read or loaded, or no server can take it; says why.
     """
     text = _without_what_is_not_sql(_read(path))
-    named = [Role(name, False, False) for name in _ROLES if re.search(rf"\b{name}\b", text)]
-    extensions = tuple((name, "extensions") for name in _EXTENSION.findall(_before_functions(text)))
-    scope = Scope((), {}, extensions, (), tuple(named), (), (), {}, (), (), grants=False)
-    async with scratch_database(places.for_another, scope) as scratch:
-        if not hasattr(scratch, "url"):
+    roles = [name for name in _ROLES if re.search(rf"\b{name}\b", text)]
+    extensions = _EXTENSION.findall(_before_functions(text))
+    async with scratch_database(places.for_another, roles, extensions) as scratch:
+        if isinstance(scratch, str):
             raise MigrationError(
                 f"no server can take {path}: {scratch}",
                 step=STEP,

@@ -23,7 +23,7 @@ from app.cli.commands.rehearse.command import rehearse
 from app.cli.commands.report.command import report
 from app.cli.commands.runs import pause, resume, status, uninstall
 from app.cli.commands.schema import salons
-from app.cli.commands.schema.command import replace
+from app.cli.commands.schema.replace import replace
 from app.cli.commands.stream import command as stream
 from app.cli.commands.sync import sync
 from app.cli.commands.verify import verify

@@ -1,14 +1,13 @@
-"""What commands print: a report, as a document for `--json` or in words made of it; progress, and errors."""
+"""What commands print: a report, as a document for `--json` or in words made of it; and errors."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,9 +16,7 @@ from app.errors import BotdataError, MigrationError
 
 if TYPE_CHECKING:  # what is heavy is imported where it is used: the help is to be there at once
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
-    from app.migration.sources.source import Progress as ProgressProtocol
 
 Document = dict[str, Any]
 SHOWN = 20  # members of a list that words show; the document has all of them
@@ -102,6 +99,11 @@ def reason(refused: Document) -> str:
     return f"SQLSTATE {refused['sqlstate']}" + (f" ({refused['place']})" if refused["place"] else "")
 
 
+def moment(at: datetime | None) -> str | None:
+    """A moment as documents give it."""
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def rounded(number: float | None, digits: int = 3) -> float | None:
     """A number as documents give it; None where it is not known."""
     return None if number is None else round(number, digits)
@@ -141,7 +143,6 @@ def show_json(found: Document) -> None:
 _WIDTH, _WIDEST = 240, 10_000
 # One long value would make each line of its table as long, which a terminal wraps; its style may end after them.
 _BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[0m)?)$", re.MULTILINE)
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 @cache
@@ -158,81 +159,6 @@ def errors() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-
-
-class _Lines:
-    """Progress as plain lines, for a log file: one when a table begins, and one every few seconds."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._done: dict[str, int] = {}
-        self._total: dict[str, int] = {}
-        self._printed = 0.0
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        self._total[table], self._done[table] = total, done
-        self._print(table)
-
-    def advance(self, table: str, rows: int) -> None:
-        before = self._done[table]
-        self._done[table] += rows
-        if before < self._total[table] <= self._done[table] or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
-            self._print(table)
-
-    def notice(self, message: str) -> None:
-        errors().print(plain(message), markup=False)
-
-    def _print(self, table: str) -> None:
-        self._printed = monotonic()
-        done = self._done[table]
-        total = max(done, self._total[table])  # which may have been estimated, or have grown
-        errors().print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
-
-
-class _SalonLines(_Lines):
-    """Progress through many salons, with the time that is left."""
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        self._began = monotonic()
-        super().begin(table, total, done)
-
-    def _print(self, table: str) -> None:
-        self._printed = monotonic()
-        done, total = self._done[table], self._total[table]
-        left = (
-            f", about {(self._printed - self._began) / done * (total - done):,.0f} s left" if 0 < done < total else ""
-        )
-        errors().print(plain(f"{self._what}: {done:,} of {total:,} salons{left}"), markup=False)
-
-
-class _Bars:
-    """Progress as live bars, one a table."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        self._tasks[table] = self._bars.add_task(plain(table), total=total, completed=done)
-
-    def advance(self, table: str, rows: int) -> None:
-        self._bars.advance(self._tasks[table], rows)
-
-    def notice(self, message: str) -> None:
-        self._bars.console.print(plain(message), markup=False)
-
-
-@contextmanager
-def progress(what: str, *, of_salons: bool = False) -> Iterator[ProgressProtocol]:
-    """Live bars on a terminal, plain lines elsewhere; both on standard error."""
-    if not errors().is_terminal:
-        yield _SalonLines(what) if of_salons else _Lines(what)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=errors(), transient=True) as bars:
-        yield _Bars(bars)
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[int] = ()) -> None:

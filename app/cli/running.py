@@ -75,7 +75,7 @@ def load_settings() -> Settings:
 
 def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
     """Run a move of the cutover in an event loop, and tell those who are to be told."""
-    from app.notify.troubles import then_tell
+    from app.notify.looking import then_tell
 
     return run_async(then_tell(settings, moving))
 

@@ -141,7 +141,7 @@ class Work:
     @asynccontextmanager
     async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
         """The source, for as long as the context lasts, and the progress of what is done with it; a pause holds it."""
-        from app.cli.render import progress
+        from app.cli.progress import progress
 
         with progress(what) as bars:
             async with self.paced(bars.notice), self.open_source(bars.notice) as source:

@@ -31,6 +31,50 @@ _LOOK = 5.0  # seconds between looks for those
 _AT_ONCE = 4  # salons that are opened or closed; the reports have two connections
 
 
+# Of the connections that salons share.
+_OF_ALL_SALONS = frozenset(
+    {
+        "database_url",
+        "database_schema",
+        "database_read_url",
+        "database_pool_size",
+        "mirror_connections",
+        "mirror_timeout",
+        "query_timeout",
+    }
+)
+
+
+def settings_of_salon(settings: Settings, schema: str, own: Mapping[str, object]) -> Settings:
+    """The settings of one salon among those that a process serves over one pool.
+
+    Args:
+        settings: for all of them.
+        own: what differs for it, by the field's name, such as `supabase_key`.
+
+    Raises:
+        SettingsError: the schema or a setting of its own is none, or a setting is one for all salons.
+    """
+    from pydantic import ValidationError
+
+    from app.settings import Settings, explain
+
+    place = f"of the salon {schema!r}"
+    if shared := sorted(_OF_ALL_SALONS & own.keys()):
+        raise SettingsError(f"{', '.join(shared)} {place}: is one for all salons, and cannot be its own")
+    if unknown := sorted(own.keys() - Settings.model_fields.keys()):
+        raise SettingsError(f"{', '.join(unknown)} {place}: there is no such setting")
+    given = {**settings.model_dump(exclude_unset=True), **own, "database_schema": schema}
+    try:
+        found = Settings(_env_file=None, **given)
+        found.flags  # noqa: B018 - contradictions are an error before the first call
+    except ValidationError as error:
+        raise SettingsError(f"{place}: {'; '.join(explain(error))}") from None
+    if found.database_schema != schema:
+        raise SettingsError(f"{place}: a salon is asked for by the name of its schema, and this is none")
+    return found
+
+
 class Salons:
     """The data layers by their schemas' names. Made by `open_data_layers()`.
 
@@ -101,7 +145,7 @@ class Salons:
         own = self._own.get(schema) if isinstance(self._own, Mapping) else self._own(schema)
         if own is None:
             raise SettingsError(f"{schema!r} is none of the salons that open_data_layers() was given settings of")
-        settings = self._settings.of_salon(schema, own)
+        settings = settings_of_salon(self._settings, schema, own)
         require_timezone(settings.default_timezone)
         metrics = Metrics(self._telemetry)
         backend = RestingBackend(lambda: self._open(schema, settings, metrics))

@@ -5,7 +5,8 @@ import asyncio
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
-from app.fleet.each import SALONS_OF_A_SESSION, Chosen, address_of
+from app.fleet.chosen_salons import Chosen, address_of
+from app.fleet.each_salon import SALONS_OF_A_SESSION
 from app.fleet.outcome import Outcome, SalonResult, away
 from app.next_step import Command, NextStep
 from app.schema import revisions

@@ -15,17 +15,18 @@ from sqlalchemy import Table
 from app.common.schemas import address_in, schema_in, trouble_with_name
 from app.cutover.stages import Stage
 from app.errors import SettingsError
-from app.fleet.each import address_of
+from app.fleet.chosen_salons import address_of
 from app.fleet.outcome import Outcome, SalonResult, away
 from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.report import VerifyReport
 from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.pace import MaxRate, Pace
 from app.migration.sources.rest.key_role import require_service_key
+from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import name_of
 from app.migration.target.foreign_keys import unproved_keys
+from app.migration.target.materialized_views import views_of
 from app.migration.target.target_session import explained
-from app.migration.target.usable import views_of
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
@@ -70,10 +71,10 @@ class SalonSource:
     @property
     def label(self) -> str:
         """By which name the target remembers it."""
-        place = self.opened_by("verify", checks=False)
+        place = self.opened_by(checks=False)
         return source_label(place if isinstance(place, str) else place.url)
 
-    def opened_by(self, step: str, *, checks: bool = True) -> Supabase | str:
+    def opened_by(self, *, checks: bool = True) -> Supabase | str:
         """The URL of a PostgreSQL, or a Supabase over REST.
 
         Args:
@@ -94,7 +95,7 @@ class SalonSource:
         assert self._given.supabase_key is not None
         key = self._given.supabase_key.get_secret_value()
         if checks:
-            require_service_key(key, role_ok=False, step=step)
+            require_service_key(key, role_ok=False, step="verify")
         return Supabase(self._given.supabase_url, key)
 
 
@@ -141,24 +142,6 @@ _AGAIN = NextStep(Command("verify"), ", with the salon's source, shows the rows"
 
 
 @dataclass(frozen=True, slots=True)
-class _Quiet:
-    """The progress of one among several: only what is worth a line."""
-
-    salon: str
-    tell: Callable[[str], None]
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        """Not told."""
-
-    def advance(self, table: str, rows: int) -> None:
-        """Not told."""
-
-    def notice(self, message: str) -> None:
-        """Told with the salon's name."""
-        self.tell(f"{self.salon}: {message}")
-
-
-@dataclass(frozen=True, slots=True)
 class Verifications:
     """The work on each of them.
 
@@ -167,7 +150,7 @@ class Verifications:
         sources: by the salon's name.
         since: a salon that was verified equal to the same source since then is passed over.
         max_rate: how much is read of each source.
-        notice: told what is worth a line.
+        progress_of: gives the progress of a salon of this name.
     """
 
     url: str
@@ -175,7 +158,7 @@ class Verifications:
     tables: Sequence[Table]
     since: datetime | None
     max_rate: MaxRate | None
-    notice: Callable[[str], None]
+    progress_of: Callable[[str], Progress]
 
     async def compare(self, connection: AsyncConnection, salon: Salon) -> Outcome:
         """One salon.
@@ -202,16 +185,17 @@ class Verifications:
         if self.since is not None and await self._is_equal_since(connection, source.label, self.since):
             why = f"all tables, since {self.since:%Y-%m-%dT%H:%M:%SZ}"
             return Outcome(salon.name, SalonResult.EQUAL_SINCE, standing, why)
-        progress, pace = _Quiet(salon.name, self.notice), Pace(self.max_rate)
+        progress, pace = self.progress_of(salon.name), Pace(self.max_rate)
         pace.tell = progress.notice
         async with kept_pace(pace, target, "verify", progress.notice), AsyncExitStack() as opened:
             with explained("verify", setting="--sources", pending="everything; nothing was compared"):
-                place = source.opened_by("verify")
+                place = source.opened_by()
                 opening = open_source(place, progress.notice, step="verify", pace=pace)
-                rows = await opened.enter_async_context(opening)
-            report = await verify(rows, target, self.tables, progress, VerifyOptions())
+                opened_source = await opened.enter_async_context(opening)
+            report = await verify(opened_source, target, self.tables, progress, VerifyOptions())
         if report.clean:
-            return Outcome(salon.name, SalonResult.EQUAL, standing, f"{_rows(report):,} rows")
+            rows = sum(table.source_rows for table in report.tables)
+            return Outcome(salon.name, SalonResult.EQUAL, standing, f"{rows:,} rows")
         return Outcome(salon.name, SalonResult.DIFFERS, standing, "; ".join(_differing(report)), _AGAIN)
 
     async def _is_equal_since(self, connection: AsyncConnection, source: str, since: datetime) -> bool:
@@ -222,10 +206,6 @@ class Verifications:
             and not await unproved_keys(connection)
             and not await views_of(connection, self.tables)  # whether they are stale, a verify alone says
         )
-
-
-def _rows(report: VerifyReport) -> int:
-    return sum(table.source_rows for table in report.tables)
 
 
 def _differing(report: VerifyReport) -> list[str]:

@@ -57,8 +57,11 @@ class Teller:
         self._background.start(self._deliver())
 
     async def _deliver(self) -> None:
+        """A target that cannot be used is left to the next process."""
         async with self._turn:
-            await deliver(self._settings)
+            with suppress(*TROUBLE):
+                async with open_target(self._settings.require_database_url(), step=STEP) as connection:
+                    await deliver_on(connection, self._settings)
 
     async def _send(self, document: dict[str, Any]) -> None:
         async with self._turn:
@@ -83,14 +86,6 @@ async def telling(settings: Settings) -> AsyncIterator[Teller | None]:
         yield teller
     finally:
         await teller.end()
-
-
-async def deliver(settings: Settings, *, at_once: bool = False) -> int:
-    """As `deliver_on`, on a connection of its own; a target that cannot be used is left to the next process."""
-    with suppress(*TROUBLE):
-        async with open_target(settings.require_database_url(), step=STEP) as connection:
-            return await deliver_on(connection, settings, at_once=at_once)
-    return 0
 
 
 async def deliver_on(connection: AsyncConnection, settings: Settings, *, at_once: bool = False) -> int:

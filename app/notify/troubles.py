@@ -1,27 +1,18 @@
-"""Looks every few seconds for what no command tells by itself: a following sync and `botdata watch` do.
+"""What no command tells by itself: moves, silent processes, limits that are passed, gates that broke.
 
-Several may look at a time: each change is told once. The commands that move the stage tell of their moves, too.
+Several processes may look at a time: each change is told once.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from psycopg import AsyncConnection
 
-from app.common.background import end_task
-from app.common.driver_errors import without_values
 from app.cutover.moves.gates.objections import gates
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
-from app.errors import BotdataError
-from app.migration.target.target_session import open_target
-from app.notify.channels import channels_of
-from app.notify.delivery import STEP, TO_WRITE, TROUBLE, Away, deliver_on, telling
 from app.notify.event import Event, document_of
 from app.settings import Settings
 from app.state import notifications
@@ -29,111 +20,9 @@ from app.state.cutover import backlog
 from app.state.cutover.moves import PastMove, read_moves
 from app.state.cutover.processes import read_processes
 from app.state.cutover.proofs import synced_ages
-from app.state.cutover.stage import StageRow, read_stage_row
+from app.state.cutover.stage import StageRow
 from app.state.cutover.table_authority import read_authorities
 from app.state.runs.runs import is_unfinished
-from app.state.tool_schema import is_current
-
-_logger = logging.getLogger(__name__)
-_EVERY = 5.0  # seconds between two looks
-_PATIENCE = 15.0  # seconds without an answer after which the target counts as away
-_GATES_EVERY = 60.0  # seconds: some of them ask Supabase
-_GATES_WITHIN = 75.0  # seconds for them, and for noting what they say
-_Answer = TypeVar("_Answer")
-
-
-@asynccontextmanager
-async def looking(settings: Settings) -> AsyncIterator[None]:
-    """Look every few seconds, beside what is done meanwhile; nothing where nobody wants to be told."""
-    if not channels_of(settings):
-        yield
-        return
-    task = asyncio.create_task(_keep_looking(settings))
-    try:
-        yield
-    finally:
-        await end_task(task)
-
-
-async def look_for_trouble(settings: Settings) -> bool:
-    """Look once: tell what has changed for the worse, or back, and deliver all that is due.
-
-    It raises nothing, since it is not what its caller is for, and may take as long as a slow receiver.
-
-    Returns:
-        Whether the target answered.
-    """
-    answers = False
-    patience = asyncio.timeout(_PATIENCE)  # of what needs the target alone: receivers and Supabase have their own
-    try:
-        names = [one.name for one in channels_of(settings)]
-        if not names:
-            return True
-        async with AsyncExitStack() as stack:
-            async with patience:
-                target = open_target(settings.require_database_url(), step=STEP)
-                connection = await stack.enter_async_context(target)
-                answers = True
-                row = await _look(connection, settings, names) if await is_current(connection) else None
-            if row is not None:
-                await _deliver_and_ask(connection, settings, names, row)
-    except Exception as error:
-        answers = answers and not patience.expired()
-        if answers:
-            why = error if isinstance(error, BotdataError) else without_values(error)
-            _warn_once(f"what happens can be told in part only: {why}")
-    return answers
-
-
-async def _look(connection: AsyncConnection, settings: Settings, channels: Sequence[str]) -> StageRow:
-    look = Look(connection, settings, channels)
-    row = await read_stage_row(connection)
-    await look.moves()
-    await look.processes()
-    await look.limits(row)
-    return row
-
-
-async def _deliver_and_ask(
-    connection: AsyncConnection, settings: Settings, channels: Sequence[str], row: StageRow
-) -> None:
-    await deliver_on(connection, settings)
-    async with asyncio.timeout(_GATES_WITHIN):
-        is_due = row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY)
-        if is_due:
-            await Look(connection, settings, channels).gates(row)
-    if is_due:
-        await deliver_on(connection, settings)
-
-
-@lru_cache(100)
-def _warn_once(message: str) -> None:
-    _logger.warning(message)
-
-
-async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:
-    """Do what may move the stage, and tell of it. Errors are those of the work."""
-    async with telling(settings) as teller:
-        try:
-            return await work
-        finally:
-            if teller is not None:
-                await _tell_moves(settings)
-                teller.deliver()
-
-
-async def _tell_moves(settings: Settings) -> None:
-    with suppress(*TROUBLE):
-        async with asyncio.timeout(TO_WRITE), open_target(settings.require_database_url(), step=STEP) as connection:
-            await Look(connection, settings, [one.name for one in channels_of(settings)]).moves()
-
-
-async def _keep_looking(settings: Settings) -> None:
-    away = Away(settings)
-    while True:
-        await away.note(answers=await look_for_trouble(settings))
-        await asyncio.sleep(_EVERY)
-
 
 _MOVES_SEEN = 20  # the newest
 _MOVES_FROM = timedelta(hours=1)
@@ -141,7 +30,7 @@ _GATES_TIME = 60.0  # seconds that they may take
 
 
 class Look:
-    """A look.
+    """A look at the target; each method notes what has changed in its matter.
 
     Args:
         channels: those by which an event is told.

@@ -10,7 +10,8 @@ from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, S
 from app.next_step import Command, NextStep
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls
-from app.parity.samples import remove_reserved, take_samples
+from app.parity.reserved_company import remove_reserved
+from app.parity.samples import take_samples
 from app.parity.writes import writing_calls
 from app.settings import Settings
 from app.stores.postgres.database import Database
@@ -31,7 +32,7 @@ async def check_parity(
         MigrationError: a store cannot be sampled, or the reserved company's id is taken.
     """
     now = datetime.now(UTC)  # one "now" for both, so that stamps and upcoming appointments are alike
-    async with _stores(settings) as (rest, database):
+    async with open_stores(settings) as (rest, database):
         comparison = Comparison(
             DataLayer(await open_supabase(settings), settings, clock=lambda: now),
             DataLayer(await open_repository(settings), settings, clock=lambda: now),
@@ -67,7 +68,8 @@ def _next_step(error: StoreError) -> NextStep:
 
 
 @asynccontextmanager
-async def _stores(settings: Settings) -> AsyncIterator[tuple[SupabaseRest, Database]]:
+async def open_stores(settings: Settings) -> AsyncIterator[tuple[SupabaseRest, Database]]:
+    """Both stores, to be sampled; SettingsError where one is not configured."""
     target, url, key = settings.require_stores()
     database = Database(target, pool_size=1)
     try:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.parity.reads import Call
-from app.parity.samples import COMPANY_ID, TITLE, USER_ID
+from app.parity.reserved_company import COMPANY_ID, TITLE, USER_ID
 
 _PHONE = "+7 900 000-{:02}-{:02}"
 

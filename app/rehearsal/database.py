@@ -20,9 +20,10 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import BotdataError, UnavailableError
 from app.migration.target.target_session import explained
-from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places, delete_directory, directory_of, make_directory
+from app.rehearsal.directories import delete_directory, directory_of, make_directory
+from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
 from app.state import rehearsals
-from app.state.fetching import fetch_value
+from app.state.fetching import fetch_row, fetch_value
 from app.state.rehearsals import MAKER, OWNER, RehearsalRecord
 from app.state.tool_schema import ensure_tool_schema
 
@@ -166,10 +167,10 @@ async def _make(places: Places, owner: AsyncConnection, rehearsal: str, made: Th
     if made.directory is not None:
         make_directory(rehearsal)
     with explained(STEP, pending=NOTHING_DONE):
-        kind = await (await owner.execute(_KIND)).fetchone()
+        kind = await fetch_row(owner, _KIND)
         server = await held.enter_async_context(await places.server_session())
         await rehearsals.take_lock(server, rehearsal, MAKER)
-        options = sql.SQL("") if kind is None or places.on else _like(*kind)
+        options = sql.SQL("") if places.on else _like(*kind)
         name = sql.Identifier(made.name)
         await server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(name, options))
         await server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(_mark(rehearsal))))

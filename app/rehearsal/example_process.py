@@ -17,11 +17,10 @@ from typing import Any
 
 from app.data_layer import DataLayer, Result, open_data_layer
 from app.errors import StoreError
+from app.parity.check import open_stores
 from app.parity.reads import Call, reading_calls
 from app.parity.samples import take_samples
-from app.settings import Settings, load_settings
-from app.stores.postgres.database import Database
-from app.stores.supabase.client import SupabaseRest
+from app.settings import load_settings
 
 COMPANY = 2_147_480_022  # near the end of the integer range, where no YClients id is
 USERS = "botdata-rehearsal-"
@@ -39,16 +38,6 @@ def row_of(table: str, process: int, key: int, count: int) -> dict[str, Any]:
         return {"user_id": f"{USERS}{process}-{key}", "company_id": COMPANY, "state": str(count), "data": {"n": count}}
     phone = f"+7 900 000-{process:02}-{key:02}"
     return {"yclients_id": process * 1000 + key, "company_id": COMPANY, "phone": phone, "name": str(count)}
-
-
-async def _samples(settings: Settings) -> list[Call]:
-    target, url, key = settings.require_stores()
-    database = Database(target, pool_size=1)
-    try:
-        async with await SupabaseRest.open(url, key) as rest:
-            return list(reading_calls(await take_samples(rest, database, _SAMPLED)))
-    finally:
-        await database.close()
 
 
 async def _work(data: DataLayer, reads: list[Call], process: int, log: Callable[..., None]) -> None:
@@ -89,7 +78,8 @@ async def main(process: int, path: str) -> None:
         os.write(file, json.dumps(line).encode() + b"\n")
 
     settings = load_settings(None)
-    reads = await _samples(settings)
+    async with open_stores(settings) as stores:
+        reads = list(reading_calls(await take_samples(*stores, _SAMPLED)))
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(0, ended.set)  # nothing is ever sent: readable means closed
     async with open_data_layer(settings) as data:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -88,17 +89,13 @@ async def there_and_back(cutover: RehearsedCutover, steps: Steps, progress: Prog
     with steps.step("cutover: the stand-in taken for the source") as step:
         step.rows = await _synced(cutover, progress, adopt=True)
     async with _processes(cutover, steps) as processes:
-        for kind, to in _moves():
+        order = list(Stage)
+        for kind, to in [*(("advance", to) for to in order[1:]), *(("back", to) for to in reversed(order[:-1]))]:
             with steps.step(f"cutover {kind}: {to}") as step:
                 await _move(cutover, kind, to, progress)
                 processes.require_alive()
     with steps.step("cutover: no write lost") as step:
         await _nothing_lost(cutover, processes, step, progress)
-
-
-def _moves() -> list[tuple[str, Stage]]:
-    order = list(Stage)
-    return [*(("advance", to) for to in order[1:]), *(("back", to) for to in reversed(order[:-1]))]
 
 
 async def _move(cutover: RehearsedCutover, kind: str, to: Stage, progress: Progress) -> None:
@@ -125,7 +122,7 @@ async def _move(cutover: RehearsedCutover, kind: str, to: Stage, progress: Progr
 async def _synced(cutover: RehearsedCutover, progress: Progress, *, adopt: bool = False) -> int:
     """A sync from the stand-in; gives the rows that it changed. The first one takes the copy's rows for its own."""
     options = SyncOptions(overwrite=adopt, settles_after=cutover.settings.outcome_settles_after)
-    opening = lambda: _source(cutover, progress)  # noqa: E731 - a name for the argument
+    opening = partial(_source, cutover, progress)
     report = await Sync(opening, cutover.settings.require_database_url(), cutover.tables, progress, options).run()
     if not report.complete:
         raise _stopped("the sync from the stand-in source is not complete")
@@ -210,7 +207,7 @@ class _Processes:
             one.stdin.close()
         try:
             if self._running:
-                await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
+                await asyncio.wait([asyncio.create_task(one.wait()) for one in self._running], timeout=_ENDING)
         finally:
             left = [one for one in self._running if one.returncode is None]
             for one in left:

@@ -130,7 +130,7 @@ class ArchiveWriter:
                 raise FileExistsError(17, "it is there already, and is not overwritten")
             self._file = os.fdopen(os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b")
         except OSError as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
         self._zip = ZipFile(self._file, "w", ZIP_DEFLATED, compresslevel=1)
         self._member: MemberWriter | None = None
 
@@ -160,12 +160,13 @@ class ArchiveWriter:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _failed(self, error: OSError) -> MigrationError:
+    def failed(self, error: OSError) -> MigrationError:
+        """What is told of a file that cannot be written."""
         return MigrationError(
             f"the archive cannot be written to {self._path}: {error.strerror}",
             step=self._step,
             pending="everything; nothing was changed",
-            next_step=NextStep(Command(self._step), " with another file in --to"),
+            next_step=NextStep("make room, or name another file in --to, then: ", Command(self._step)),
         )
 
 

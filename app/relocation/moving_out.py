@@ -18,7 +18,7 @@ from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
-from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
+from app.relocation.archive import Archive, ArchiveWriter, Manifest, MemberWriter, SequenceState, TableRows
 from app.relocation.conditions import Obstacle, SalonCatalog, objections, read_salon
 from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
@@ -134,12 +134,7 @@ async def move_out(url: str, leaving: Leaving, path: Path, leave: Collection[str
                 with explained(STEP, pending="the archive"):
                     manifest = await _write(connection, leaving, leave, writer, progress)
             except OSError as error:
-                raise MigrationError(
-                    f"the archive cannot be written to {path}: {error.strerror}",
-                    step=STEP,
-                    pending=_NOTHING,
-                    next_step=NextStep("make room, or name another file in --to, then: ", Command(STEP, name)),
-                ) from error
+                raise writer.failed(error) from error
             Archive(path, step=STEP)
             async with kept(url, connection, step=STEP):
                 await keep_archive(connection, manifest.checksum)
@@ -233,8 +228,8 @@ async def _write(
             if table.of == "data":
                 progress.begin(table.name, leaving.rows.get(table.name, 0), 0)
 
-            def take(block: bytes, table: TableRows = table, member: object = member) -> None:
-                rows = member.write(block)  # type: ignore[attr-defined]
+            def take(block: bytes, table: TableRows = table, member: MemberWriter = member) -> None:
+                rows = member.write(block)
                 if table.of == "data":
                     progress.advance(table.name, rows)
 

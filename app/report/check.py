@@ -19,7 +19,7 @@ from app.migration.tables.described_table import describe
 from app.migration.target.target_session import explained, open_target
 from app.next_step import NextStep
 from app.report.facts import KIND, VERSION
-from app.report.making import digest_source, digest_target, with_columns
+from app.report.hashing import digest_source, digest_target, with_columns
 from app.state.digests import BUCKETS, Bucket, KeptDigest, Side, key_name
 
 STEP = "report"

@@ -5,18 +5,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from psycopg import AsyncConnection, sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.common.programs import run_program
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
-from app.schema.pg_dump import PgDump
+from app.schema.pg_dump import PgDump, address_for
 from app.schema.plan import ReplacePlan
-from app.stores.postgres.database_url import libpq_url
+from app.state.fetching import fetch_row
 
 STEP = "schema replace"
 _ARCHIVE = "tables.dump"
@@ -105,6 +104,10 @@ async def back_up(
     return Backup(directory, kind, rows, _size(directory))
 
 
+def _size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())
+
+
 def _create(path: Path) -> BinaryIO:
     """A new file that other users cannot read."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
@@ -117,26 +120,18 @@ def _write(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _size(directory: Path) -> int:
-    return sum(file.stat().st_size for file in directory.iterdir())
-
-
 async def _archive(
     connection: AsyncConnection, url: str, plan: ReplacePlan, path: Path, programs: PgDump
 ) -> dict[str, int]:
-    row = await (await connection.execute("SELECT pg_export_snapshot(), current_setting('lock_timeout')")).fetchone()
-    assert row is not None
-    parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
-    environment = dict(os.environ)
-    if password := parts.pop("password", None):  # never on a command line, which other users can see
-        environment["PGPASSWORD"] = str(password)
+    snapshot, timeout = await fetch_row(connection, "SELECT pg_export_snapshot(), current_setting('lock_timeout')")
+    address, environment = address_for(url)
     tables = [f'--table=public."{_quoted(name)}"' for name in (*(t.name for t in plan.tables), *plan.sequences)]
     with _create(path) as file:
         await _run(
             [
-                str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={row[0]}",
-                f"--lock-wait-timeout={row[1]}",  # it could have to wait for one who waits for the present transaction
-                f"--dbname={make_conninfo(**parts)}", *tables,
+                str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={snapshot}",
+                f"--lock-wait-timeout={timeout}",  # it could have to wait for one who waits for the present transaction
+                f"--dbname={address}", *tables,
             ],
             environment,
             stdout=file.fileno(),

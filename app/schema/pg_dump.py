@@ -1,14 +1,19 @@
 """Finds a pg_dump, and its pg_restore, that are new enough for a server."""
 
 import asyncio
+import os
 import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.errors import MigrationError
 from app.next_step import NextStep
+from app.stores.postgres.database_url import libpq_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,16 @@ class PgDump:
     dump: Path
     restore: Path
     newer: bool
+
+
+def address_for(url: str) -> tuple[str, dict[str, str]]:
+    """What pg_dump is given of a database's URL: the value of --dbname, and its environment, which has the password.
+
+    Other users can see a command line.
+    """
+    parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
+    password = parts.pop("password", None)
+    return make_conninfo(**parts), dict(os.environ) | ({"PGPASSWORD": str(password)} if password else {})
 
 
 async def find_pg_dump(wanted: str | None, server_version: int, *, step: str, otherwise: NextStep) -> PgDump | None:

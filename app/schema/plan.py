@@ -1,6 +1,6 @@
 """Where a target's schema stands against the revisions, and what replacing it would drop and keep; only looks."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection, sql
@@ -9,6 +9,7 @@ from app.errors import INSTALL_NEWER
 from app.migration.preflight.findings import SchemaDifference, finding
 from app.migration.preflight.schemas.catalog import CatalogTable, read_tables
 from app.migration.preflight.schemas.target_schema import (
+    Examine,
     TargetState,
     ahead,
     as_findings,
@@ -146,10 +147,10 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
     catalog = await read_tables(connection)
     database = await fetch_value(connection, "SELECT current_database()")
     revision = await revision_of(connection, catalog)
-    present = business_names() & catalog.keys()
+    present = _names_of("business") & catalog.keys()
     if revision is not None or not present:
         return ReplacePlan(database, None, revision)
-    known = (phase08.TABLES | business_names()) & catalog.keys() - set(keep)
+    known = (phase08.TABLES | _names_of("business")) & catalog.keys() - set(keep)
     parents: dict[str, str] = dict(await fetch_rows(connection, _PARTITIONS, [list(known)]))
     dropped = [name for name in sorted(known) if name not in parents] + sorted(parents)
     functions = [
@@ -161,7 +162,7 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
     given = {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
     dependents = await fetch_rows(connection, _DEPENDENTS, given)
     not_owned = await fetch_rows(connection, _NOT_OWNED, [dropped + sequences])
-    baileys = sorted(baileys_names() & catalog.keys())
+    baileys = sorted(_names_of("baileys") & catalog.keys())
     others = catalog.keys() - set(dropped) - set(baileys)
     return ReplacePlan(
         database=database,
@@ -199,79 +200,55 @@ REPLACE = Command("schema replace")
 _BY_HAND = "put it back as it should be, by hand (what is, what should be: see the table)"
 
 
-def business_names() -> set[str]:
-    """Names of the business tables of the present schema."""
-    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "business"}
+def _names_of(group: str) -> set[str]:
+    """Names of the present schema's tables of a group: "business", or "baileys" (those of the WhatsApp session)."""
+    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == group}
 
 
-def baileys_names() -> set[str]:
-    """Names of the WhatsApp session tables."""
-    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "baileys"}
-
-
-class ExamineSchema:
-    """Examines a target for a step: see `app.migration.preflight.schemas.target_schema.Examine`.
+def examine_against_revisions(*, upgrades: bool) -> Examine:
+    """The target of the bot's own tables: it is to be as the newest revision makes it, to the last detail.
 
     Args:
         upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
     """
 
-    def __init__(self, *, upgrades: bool) -> None:
-        self._upgrades = upgrades
-
-    async def __call__(self, connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
-        """Where it stands, with every difference."""
-        revision = await revision_of(connection, catalog)
-        if revision is None:
-            return self._unversioned(catalog)
-        known = known_revisions()
+    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        revision, known = await revision_of(connection, catalog), known_revisions()
+        held = sorted(_names_of("business") & catalog.keys())
+        if revision is None and held:
+            return _made_by_none(catalog, held)
+        if revision not in (None, *known):
+            return ahead(revision, known[-1], "this botdata's", INSTALL_NEWER)
         if revision != known[-1]:
-            return self._elsewhere(revision, known)
+            return not_there(revision, known[-1], upgrades=upgrades)
         differences = [_judged(one) for one in compare(Base.metadata.sorted_tables, catalog, strict=True)]
         return TargetState(as_findings(differences, _BY_HAND), differences)
 
-    def _unversioned(self, catalog: dict[str, CatalogTable]) -> TargetState:
-        held = sorted(business_names() & catalog.keys())
-        if not held:
-            return not_there(None, known_revisions()[-1], upgrades=self._upgrades)
-        differences = compare(Base.metadata.sorted_tables, catalog, strict=True)
-        if phase08.recognise(catalog):
-            examples = "companies.name where title should be, yclients_company_id for company_id"
-            one = finding(
-                "target-phase08",
-                f"the target holds the tables of {phase08.NAME}, an earlier schema ({examples}, and so on)",
-                str(REPLACE),
-            )
-            differences = list(_named_as_before(differences, catalog))
-        else:
-            one = finding(
-                "target-incompatible",
-                f"the target holds tables that no revision made: {', '.join(held)}",
-                str(REPLACE),
-            )
-        return TargetState([one], differences, usable=False, next_step=NextStep(REPLACE))
+    return examine
 
-    def _elsewhere(self, revision: str, known: list[str]) -> TargetState:
-        head = known[-1]
-        if revision not in known:
-            return ahead(revision, head, "this botdata's", INSTALL_NEWER)
-        return not_there(revision, head, upgrades=self._upgrades)
+
+def _made_by_none(catalog: dict[str, CatalogTable], held: Sequence[str]) -> TargetState:
+    """The state of a target that holds business tables, and no revision."""
+    differences = compare(Base.metadata.sorted_tables, catalog, strict=True)
+    code, message = "target-incompatible", f"the target holds tables that no revision made: {', '.join(held)}"
+    if phase08.recognise(catalog):
+        examples = "companies.name where title should be, yclients_company_id for company_id"
+        code = "target-phase08"
+        message = f"the target holds the tables of {phase08.NAME}, an earlier schema ({examples}, and so on)"
+        differences = [_named_as_before(one, catalog) for one in differences]
+    return TargetState([finding(code, message, str(REPLACE))], differences, usable=False, next_step=NextStep(REPLACE))
 
 
 def _judged(one: SchemaDifference) -> SchemaDifference:
     """What a live session table has besides, or lacks around it, was left so when it was adopted."""
     left_so = {"target-index-missing", "target-index-differs", "target-column-extra"}
-    is_notice = one.table in baileys_names() and one.code in left_so and one.severity != "error"
+    is_notice = one.table in _names_of("baileys") and one.code in left_so and one.severity != "error"
     return replace(one, severity="notice") if is_notice else one
 
 
-def _named_as_before(
-    differences: Iterable[SchemaDifference], catalog: dict[str, CatalogTable]
-) -> Iterable[SchemaDifference]:
-    """The same differences, those of renamed columns with the old name."""
-    for one in differences:
-        old = phase08.RENAMED.get((one.table, one.item.removeprefix("column ")))
-        if one.found is None and old is not None and old in catalog[one.table].columns:
-            yield replace(one, found=f"{old} {catalog[one.table].columns[old].type}")
-        else:
-            yield one
+def _named_as_before(one: SchemaDifference, catalog: dict[str, CatalogTable]) -> SchemaDifference:
+    """The same difference, that of a renamed column with the old name."""
+    old = phase08.RENAMED.get((one.table, one.item.removeprefix("column ")))
+    if one.found is None and old is not None and old in catalog[one.table].columns:
+        return replace(one, found=f"{old} {catalog[one.table].columns[old].type}")
+    return one

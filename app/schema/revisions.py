@@ -103,23 +103,27 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
     if before is not None:
         _refuse_to_go_down(before, revision)
     try:
+        _run(config, revision)
+    except MigrationError as error:
+        cause = error.__cause__ and error.__cause__.__cause__
+        is_unfit = isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == REFUSED
+        error.next_step = NextStep(Command("upgrade"))
+        if is_unfit:  # as a revision itself found
+            error.next_step = NextStep(Command("preflight"), ", which names what is in the way")
+        raise
+    return Upgrade(before, current(database_url), tuple(notices))
+
+
+def _run(config: Config, revision: str) -> None:
+    try:
         command.upgrade(config, revision)
     except CommandError as error:
         raise MigrationError(
             str(error),
             step="upgrade",
             pending="the schema is as it was",
-            next_step=NextStep(Command("preflight"), ", which names what is in the way")
-            if _refused(error)
-            else NextStep(Command("upgrade")),
+            next_step=NextStep("put right what it names, then run the same command again"),
         ) from error
-    return Upgrade(before, current(database_url), tuple(notices))
-
-
-def _refused(error: CommandError) -> bool:
-    """Whether a revision itself found the database unfit."""
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == REFUSED
 
 
 def upgrade_on(connection: Connection, database_url: str, notices: list[Notice], revision: str = "head") -> None:
@@ -134,15 +138,7 @@ def upgrade_on(connection: Connection, database_url: str, notices: list[Notice],
     """
     config = alembic_config(database_url)
     config.attributes.update(connection=connection, notices=notices)
-    try:
-        command.upgrade(config, revision)
-    except CommandError as error:
-        raise MigrationError(
-            str(error),
-            step="upgrade",
-            pending="the schema is as it was",
-            next_step=NextStep("put right what it names, then run the same command again"),
-        ) from error
+    _run(config, revision)
 
 
 def _refuse_to_go_down(before: str, revision: str) -> None:

@@ -9,7 +9,7 @@ from app.cutover.stages import Stage
 from app.migration.runs.status import Status
 from app.state.cutover.backlog import Waiting
 from app.state.cutover.comparisons import MethodReport
-from app.watch.watcher import Facts
+from app.watch.facts import Facts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RESULTS = ("equal", "different", "error", "skipped")

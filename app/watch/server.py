@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 from app.cutover.stages import Stage
 from app.errors import SettingsError
+from app.watch.facts import Facts
 from app.watch.guard import METRICS, Guard
 from app.watch.metrics import CONTENT_TYPE, metrics_text
-from app.watch.watcher import Facts, Watcher
+from app.watch.watcher import Watcher
 
 _PAGE = Path(__file__).with_name("page")
 _ENDING = 5  # seconds that what is being answered may take to end

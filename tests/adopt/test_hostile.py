@@ -10,7 +10,6 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from app.adopt.proof import Difference, differences, read_catalog, without_rewordings
-from app.adopt.scope import Scope
 from app.adopt.scratch import ScratchPlaces, scratch_database
 from tests.adopt.adopting import adopt, check, run
 from tests.adopt.conftest import Project, load
@@ -130,7 +129,6 @@ def test_a_revision_that_cannot_be_run_is_made_anew(
     ]
 
 
-_NOTHING = Scope((), {}, (), (), (), (), (), {}, (), (), grants=False)
 _SCRATCHES = "SELECT datname FROM pg_database WHERE datname LIKE 'botdata_scratch%'"
 
 
@@ -177,7 +175,7 @@ async def test_a_scratch_database_goes_where_the_stop_comes_as_it_is_made(
     execute_really = AsyncConnection.execute
     monkeypatch.setattr(AsyncConnection, "execute", stopped)
     with pytest.raises(asyncio.CancelledError):
-        async with scratch_database(ScratchPlaces(None, postgres_server.admin_url, None), _NOTHING):
+        async with scratch_database(ScratchPlaces(None, postgres_server.admin_url, None), [], []):
             pass
     (name,) = made
     with psycopg.connect(postgres_server.admin_url) as looking:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.cli import render
+from app.cli import progress
 from app.cli.render import complain, plain, say, show_json
 from tests.cli.command import BOTDATA
 from tests.migration.engine import add_clients, value
@@ -40,8 +40,8 @@ HOSTILE = "t \x1b[2J\x9b31m\x7f [bold]x[/] \u202e"
 def test_progress_sends_no_control_characters(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     written = io.StringIO()
     terminals = Console(file=written, width=200, force_terminal=terminal, color_system=None)
-    monkeypatch.setattr(render, "errors", lambda: terminals)
-    with render.progress("copy") as told:
+    monkeypatch.setattr(progress, "errors", lambda: terminals)
+    with progress.progress("copy") as told:
         told.begin(HOSTILE, 5, 0)
         told.notice(HOSTILE)
         told.advance(HOSTILE, 5)

@@ -9,7 +9,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
-from app.fleet.each import Fleet
+from app.fleet.each_salon import Fleet
 from app.fleet.outcome import Outcome, SalonResult
 from app.state.fleet.salons import Salon
 from tests.cli.command import Command

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from app.migration.target.target_session import open_target
+from app.notify.delivery import deliver_on
+from app.settings import Settings
+
 
 @dataclass
 class Receiver:
@@ -82,3 +86,9 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
             receiver.hold.set()
             server.shutdown()
             thread.join()
+
+
+async def deliver(settings: Settings, *, at_once: bool = False) -> int:
+    """Deliver what is due, on a connection of its own, as another process does; how many were delivered."""
+    async with open_target(settings.require_database_url(), step="test") as connection:
+        return await deliver_on(connection, settings, at_once=at_once)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from app.migration.target.target_session import open_target
-from app.notify.delivery import deliver, telling
+from app.notify.delivery import telling
 from app.notify.event import Event, document_of
 from app.notify.steps import Step, StepEnd, tell_step
 from app.settings import Settings
 from app.state import notifications
 from tests.migration.engine import execute, query, value
-from tests.notify.receiver import Receiver, until
+from tests.notify.receiver import Receiver, deliver, until
 
 STEP = Step("copy", None, lambda error: None)
 

@@ -12,14 +12,14 @@ import pytest
 from app.cutover.moves.steps import advance
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
-from app.notify import troubles
+from app.notify import looking as looking_module
 from app.notify.channels import TryOutcome
-from app.notify.delivery import deliver, try_channels
+from app.notify.delivery import try_channels
+from app.notify.looking import look_for_trouble, looking, then_tell
 from app.notify.steps import Step, StepEnd, tell_step
-from app.notify.troubles import look_for_trouble, looking, then_tell
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.notify.receiver import receiving, until
+from tests.notify.receiver import deliver, receiving, until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
 KINDS = set(re.findall(r"^\| `(\w+)` \| (?!text|object)", PAGE, re.MULTILINE))
@@ -82,8 +82,8 @@ async def test_each_event_arrives_and_holds_nothing_personal(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("SUPABASE_KEY", pair.supabase.service_key)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://owner:{PASSWORD}@localhost/x")
-    monkeypatch.setattr(troubles, "_GATES_EVERY", -1.0)
-    monkeypatch.setattr(troubles, "_EVERY", 0.02)
+    monkeypatch.setattr(looking_module, "_GATES_EVERY", -1.0)
+    monkeypatch.setattr(looking_module, "_EVERY", 0.02)
     program = tmp_path / "tell"
     program.write_text(f"#!/bin/sh\nset -e\ntest -e {tmp_path}/back\n{WRITE.format(tmp_path)}\n")
     program.chmod(0o700)
@@ -118,7 +118,7 @@ async def test_each_event_arrives_and_holds_nothing_personal(
             return reached[0]
 
         with monkeypatch.context() as away:
-            away.setattr(troubles, "look_for_trouble", look)
+            away.setattr(looking_module, "look_for_trouble", look)
             async with looking(settings.model_copy(update={"notify_silence": 0.01})):
                 await until(lambda: "target_away" in receiver.kinds)
                 reached[0] = True

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from psycopg import AsyncConnection
 
-from app.notify import troubles
+from app.notify import looking as looking_module
 from app.notify.delivery import Away
-from app.notify.troubles import look_for_trouble
+from app.notify.looking import look_for_trouble
 from app.settings import Settings
 from app.state.tool_schema import is_current
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -108,7 +108,7 @@ async def test_a_process_that_falls_silent(watched: Watched) -> None:
 async def test_a_gate_that_held_and_does_not_any_more(
     pair: Pair, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(troubles, "_GATES_EVERY", -1.0)
+    monkeypatch.setattr(looking_module, "_GATES_EVERY", -1.0)
     watched.at_once = 1
     pair.set_stage("dualwrite")
     assert await watched.kinds() == []  # gates that never held do not break
@@ -154,7 +154,7 @@ async def test_a_target_that_hangs_is_one_that_is_away(
     pair: Pair, settings_of: MakeSettings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It took the login, and answers nothing more."""
-    monkeypatch.setattr(troubles, "_PATIENCE", 0.5)
+    monkeypatch.setattr(looking_module, "_PATIENCE", 0.5)
     with Relay(postgres_address(pair.target)) as relay:
         settings = settings_of(notify_url=receiver.url, database_url=relay.way(pair.target))
 
@@ -163,9 +163,9 @@ async def test_a_target_that_hangs_is_one_that_is_away(
             asyncio.get_running_loop().call_later(1.5, relay.cut)  # or the driver waits ten seconds for it to give up
             return await is_current(connection)
 
-        monkeypatch.setattr(troubles, "is_current", hang)
+        monkeypatch.setattr(looking_module, "is_current", hang)
         assert await look_for_trouble(settings) is False
-        monkeypatch.setattr(troubles, "is_current", is_current)
+        monkeypatch.setattr(looking_module, "is_current", is_current)
         relay.heal()
         assert await look_for_trouble(settings) is True
 

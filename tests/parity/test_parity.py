@@ -11,7 +11,7 @@ from app.errors import MigrationError
 from app.parity import samples
 from app.parity.check import check_parity
 from app.parity.comparison import Comparison
-from app.parity.samples import COMPANY_ID, TITLE
+from app.parity.reserved_company import COMPANY_ID, TITLE
 from app.schema import revisions
 from app.settings import Settings
 from tests.support.postgres import PostgresServer

@@ -12,7 +12,7 @@ from app.migration.preflight.schemas.target_schema import Examine
 from app.migration.sources.opening import Supabase
 from app.migration.tables.metadata import select_tables
 from app.models import Base
-from app.schema.plan import ExamineSchema
+from app.schema.plan import examine_against_revisions
 from tests.migration.engine import QUICK
 
 
@@ -46,7 +46,7 @@ async def look(
         source.url if over_connection else Supabase(source.url, source.service_key),
         target,
         tables,
-        examine or ExamineSchema(upgrades=True),
+        examine or examine_against_revisions(upgrades=True),
         accepted=Accepted(frozenset(accept), frozenset(ignored)),
         quick=quick,
         connections=connections,

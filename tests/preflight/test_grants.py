@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text
 from app.errors import MigrationError
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.schemas.target_schema import examine_against
-from app.migration.tables.rights import grant_select
+from app.migration.tables.grants import grant_select
 from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute
 from tests.preflight.looking import codes, look

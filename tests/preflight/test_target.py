@@ -14,7 +14,7 @@ from app.migration.preflight.schemas.target_schema import TargetState, examine_a
 from app.migration.preflight.surroundings import travels_openly
 from app.migration.tables.metadata import select_tables
 from app.schema import revisions
-from app.schema.plan import ExamineSchema
+from app.schema.plan import examine_against_revisions
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute, query, value
 from tests.migration.test_foreign_schema import METADATA
@@ -28,7 +28,7 @@ async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
     report = await look(connected, fresh_database)
     assert (codes(report), str(report.next_step)) == ([], "botdata migrate")
     assert "target-empty" in codes(report, "notice")
-    strict = await look(connected, fresh_database, examine=ExamineSchema(upgrades=False))
+    strict = await look(connected, fresh_database, examine=examine_against_revisions(upgrades=False))
     assert codes(strict, "error") == ["target-empty"]
     assert report.differences == ()
 
@@ -39,7 +39,7 @@ async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
 )
 async def test_behind_and_ahead(connected: Source, database_url: str, revision: str, code: str, following: str) -> None:
     execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
-    report = await look(connected, database_url, examine=ExamineSchema(upgrades=False))
+    report = await look(connected, database_url, examine=examine_against_revisions(upgrades=False))
     assert (codes(report, "error"), str(report.next_step)) == ([code], following)
 
 
@@ -109,7 +109,7 @@ async def test_it_writes_nothing(connected: Source, pages: PageServer, database_
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         row = await (await connection.execute("SHOW default_transaction_read_only")).fetchone()
         seen.append(row[0] if row else "")
-        return await ExamineSchema(upgrades=True)(connection, catalog)
+        return await examine_against_revisions(upgrades=True)(connection, catalog)
 
     def counters() -> list[tuple[object, ...]]:
         return query(

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from app.migration.target.target_session import open_target
-from app.rehearsal import places
-from app.rehearsal.places import Room, server_room, too_little
+from app.rehearsal import disk_room
+from app.rehearsal.disk_room import Room, server_room, too_little
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, query
 from tests.support.page_server import PageServer
@@ -38,7 +38,7 @@ async def test_the_room_of_a_server_of_this_machine_is_that_of_its_directory(
         found = await server_room(connection, "it")
         assert found.device == os.stat(directory).st_dev
         assert found.free
-        assert places._local_room(os.getpid(), directory, "x", "it") is None  # a process that is no server's
+        assert disk_room._local_room(os.getpid(), directory, "x", "it") is None  # a process that is no server's
     embedded_server.drop_database(url)
 
 
@@ -54,12 +54,12 @@ def test_it_does_not_begin_without_the_room(
     add_clients(source_database, 100)
     settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
     source = ["--source", source_database] if over != "REST" else []
-    monkeypatch.setattr(places, "_local_room", lambda *_: Room("the server", 1, 20_000))
+    monkeypatch.setattr(disk_room, "_local_room", lambda *_: Room("the server", 1, 20_000))
     words = ("rehearse", "--yes", "--without-cutover", *source)
     outcome = command(*words, "--accept-unknown-disk", **settings)
     assert outcome.code == 1
     assert "twice the source's size, and 20,000 are free" in outcome.err
-    monkeypatch.setattr(places, "_local_room", lambda *_: None)
+    monkeypatch.setattr(disk_room, "_local_room", lambda *_: None)
     outcome = command(*words, **settings)
     assert outcome.code == 1
     assert "does not tell how much of its disk is free" in outcome.err

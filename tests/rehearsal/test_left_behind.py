@@ -15,7 +15,8 @@ from app.cutover.moves.uninstalling import refuse_with_rehearsals
 from app.errors import MigrationError, UnavailableError
 from app.migration.target.target_session import open_target
 from app.rehearsal.database import Leftovers, remove_leftovers, throw_away_database
-from app.rehearsal.places import Places, make_directory
+from app.rehearsal.directories import make_directory
+from app.rehearsal.places import Places
 from app.state.rehearsals import OWNER, note_made, record_rehearsal, take_lock
 from tests.cli.command import start
 from tests.migration.engine import add_clients, query

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.migration.tables.described_table import describe
 from app.migration.tables.metadata import select_tables
 from app.migration.target.target_session import open_target
-from app.report.making import digest_source, digest_target, with_columns
+from app.report.hashing import digest_source, digest_target, with_columns
 from app.state.digests import Bucket, KeptDigest, ensure_key
 from app.state.tool_schema import ensure_tool_schema
 from tests.fixtures.sources import Ends, Source

@@ -10,9 +10,10 @@ from sqlalchemy import Column, Integer, Text
 
 from app.errors import MigrationError
 from app.migration.stream import reverse_stream
-from app.migration.stream.followed import FollowOptions
+from app.migration.stream.options import FollowOptions
+from app.migration.stream.removal import drop_stream
 from app.migration.stream.reverse_stream import ReverseStreamSync
-from app.migration.stream.status import drop_stream, stream_status
+from app.migration.stream.status import stream_status
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
 from app.state import streams

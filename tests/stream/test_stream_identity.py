@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import psycopg
 
-from app.migration.stream.status import drop_stream
+from app.migration.stream.removal import drop_stream
 from tests.fixtures.streams import StreamEnds, opened
 from tests.migration.engine import execute, query, row_texts
 from tests.stream.projects import named

@@ -12,8 +12,8 @@ from app.cutover.moves.gates import copied_gate
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.handover import Crossing, cross
 from app.cutover.stages import Stage
-from app.migration.stream.followed import FollowOptions
 from app.migration.stream.moments import Moments
+from app.migration.stream.options import FollowOptions
 from app.migration.target.target_session import open_target
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts, tables, value

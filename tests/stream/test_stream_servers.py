@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.migration.stream.followed import FollowOptions
+from app.migration.stream.options import FollowOptions
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts
 from tests.pooler.bouncer import run_bouncer

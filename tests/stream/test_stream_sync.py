@@ -8,7 +8,7 @@ from sqlalchemy import Column, DateTime, Double, Integer, Interval, LargeBinary,
 
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.stream.followed import FollowOptions
+from app.migration.stream.options import FollowOptions
 from app.migration.stream.source.messages import Insert
 from app.migration.stream.source.slot import StreamSlot
 from tests.fixtures.streams import StreamEnds

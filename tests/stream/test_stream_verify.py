@@ -13,7 +13,7 @@ import pytest
 from app.migration.runs import beside_stream
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import VerifyReport
-from app.migration.stream.followed import FollowOptions
+from app.migration.stream.options import FollowOptions
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.streams import StreamEnds, Streaming
 from tests.migration.engine import execute, tables, value, verify_from

@@ -18,8 +18,9 @@ from rich.console import Console
 from app.cli.commands.watch.command import masker, watch_document
 from app.cli.commands.watch.terminal import rendered
 from app.privacy import mask_free_text
+from app.watch.facts import Facts
 from app.watch.metrics import metrics_text
-from app.watch.watcher import Facts, Watcher
+from app.watch.watcher import Watcher
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
 from tests.fixtures.cutover import MakeSettings, Pair

@@ -13,7 +13,33 @@ from app.adopt.models.described_tables import (
 )
 from app.adopt.models.named_tables import NamedTable, Place, closing_keys, name_tables, parent_of, relate
 
-_TYPING = {"Any": "typing", "Decimal": "decimal", "UUID": "uuid"}
+# What a module may import, in ruff's order, and how a text shows that it uses it.
+_STANDARD = {
+    "import": ("datetime as dt",),
+    "from decimal import": ("Decimal",),
+    "from typing import": ("TYPE_CHECKING", "Any"),
+    "from uuid import": ("UUID",),
+}
+_THIRD = {
+    "import": ("sqlalchemy as sa",),
+    "from sqlalchemy.dialects import": ("postgresql as pg",),
+    "from sqlalchemy.dialects.postgresql import": ("Range",),
+    "from sqlalchemy.orm import": ("Mapped", "mapped_column", "relationship"),
+}
+_USED = {
+    "datetime as dt": r"\bdt\.",
+    "Decimal": r"\bDecimal\b",
+    "Any": r"\bAny\b",
+    "UUID": r"\bUUID\b",
+    "sqlalchemy as sa": r"\bsa\.",
+    "postgresql as pg": r"\bpg\.",
+    "Range": r"\bRange\[",
+    "Mapped": r"\bMapped\[",
+    "mapped_column": r"\bmapped_column\(",
+    "relationship": r"\brelationship\(",
+    "Base": "",  # each does
+    "DatabaseType": r"DatabaseType\(",
+}
 _STRING = re.compile(r'"(\\.|[^"\\])*"')
 
 
@@ -86,31 +112,14 @@ def _in_docstring(text: str) -> str:
 def _imports(package: str, model: NamedTable, text: str) -> list[str]:
     """Only what the module uses, in ruff's order."""
     text = _STRING.sub('""', text)  # a comment or a docstring may say anything
-    lines: list[str] = []
-    if re.search(r"\bdt\.", text):
-        lines.append("import datetime as dt")
-    typing = [name for name in ("TYPE_CHECKING",) if model.key and model.others]
-    for name, module in _TYPING.items():
-        if re.search(rf"\b{name}\b", text):
-            if module == "typing":
-                typing.append(name)
-            else:
-                lines.append(f"from {module} import {name}")
-    if typing:
-        lines.append(f"from typing import {', '.join(typing)}")
-    lines.sort(key=lambda line: (not line.startswith("import"), line))
-    third = ["import sqlalchemy as sa"] if re.search(r"\bsa\.", text) else []
-    if re.search(r"\bpg\.", text):
-        third.append("from sqlalchemy.dialects import postgresql as pg")
-    if re.search(r"\bRange\[", text):
-        third.append("from sqlalchemy.dialects.postgresql import Range")
-    orm = [name for name in ("Mapped", "mapped_column", "relationship") if re.search(rf"\b{name}[\[(]", text)]
-    if orm:
-        third.append(f"from sqlalchemy.orm import {', '.join(orm)}")
-    base = ["Base", "DatabaseType"] if "DatabaseType(" in text else ["Base"]
-    own = [f"from {package}.base import {', '.join(base)}"]
-    groups = [group for group in (lines, third, own) if group]
-    result = [line for group in groups for line in [*group, ""]][:-1]
+    used = {name for name, pattern in _USED.items() if re.search(pattern, text)}
+    if model.key and model.others:
+        used.add("TYPE_CHECKING")
+    groups = []
+    for froms in (_STANDARD, _THIRD, {f"from {package}.base import": ("Base", "DatabaseType")}):
+        names = {start: [name for name in exported if name in used] for start, exported in froms.items()}
+        groups.append([f"{start} {', '.join(found)}" for start, found in names.items() if found])
+    result = [line for group in groups if group for line in [*group, ""]][:-1]
     if model.key and model.others:
         result += ["", "if TYPE_CHECKING:"]
         result += [f"    from {package} import {', '.join(sorted(model.others))}"]

@@ -85,14 +85,15 @@ def adopt(
     if chosen == []:
         raise typer.BadParameter("it names no schema", param_hint="--schemas")
     embedded, own_pg_dump = _embedded()
+    target = settings.database_url.get_secret_value() if settings.database_url else None
     options = AdoptOptions(
-        chosen,
-        with_auth,
-        with_auth_secrets,
-        with_grants,
-        [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
-        ScratchPlaces(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
-        say,
+        schemas=chosen,
+        with_auth=with_auth,
+        with_auth_secrets=with_auth_secrets,
+        grants=with_grants,
+        pg_dumps=[pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
+        places=ScratchPlaces(scratch, target, embedded),
+        told=say,
     )
 
     async def work() -> AdoptReport:

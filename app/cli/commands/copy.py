@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.preflight import TYPES_UNSEEN, stop_on_errors
+from app.cli.commands.preflight import accepted_of, stop_on_errors
 from app.cli.options import (
     Accept,
     AsJson,
@@ -73,7 +73,6 @@ def copy(
 
     Example: botdata copy --tables clients,bookings
     """
-
     from app.cli.reports.copy_report import copy_document, copy_words
 
     if sample is not None and not dry_run:
@@ -91,15 +90,12 @@ def copy(
         max_rate=max_rate,
     )
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
-    codes = work.carry_out(
-        lambda: stop_on_errors(
-            work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False
-        )
-    )
+    accepted = accepted_of(ignore_column, accept)
+    types_unseen = work.carry_out(lambda: stop_on_errors(work, accepted, key_role_ok=key_role_ok, upgrades=False))
     if dry_run:
         try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json)
         return
-    report = run_copy(work, replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN)))
+    report = run_copy(work, replace(options, types_unseen=types_unseen))
     found = copy_document(report, work.given)
     show(found, copy_words(report, found, work.given), as_json)
 

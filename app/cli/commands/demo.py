@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.commands.parity import parity_document, parity_words
 from app.cli.options import AsJson, GivenOptions
-from app.cli.render import document, progress, say, say_words, show
+from app.cli.progress import progress
+from app.cli.render import document, say, say_words, show
 from app.cli.running import run_async
 
 if TYPE_CHECKING:

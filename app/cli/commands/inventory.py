@@ -46,7 +46,7 @@ def inventory(
     if done is not None or undo is not None or note is not None:
         _tick(done, note, undo, as_json=as_json)
         return
-    work = Work.prepare("inventory", None, False, key_role_ok, source, metadata, needs_target=False)
+    work = Work.prepare("inventory", key_role_ok=key_role_ok, source=source, metadata=metadata, needs_target=False)
     report = work.run("inventory", lambda opened, _: take_inventory(opened, work.target or None, work.metadata))
     found = inventory_document(report, work.given)
     show(found, inventory_words(report, found, work.given), as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
-from app.cli.commands.preflight import TYPES_UNSEEN, stop_on_errors
+from app.cli.commands.preflight import accepted_of, stop_on_errors
 from app.cli.options import (
     Accept,
     AsJson,
@@ -62,7 +62,6 @@ def migrate(
 
     Example: botdata migrate --with-baileys
     """
-
     from app.cli.reports.copy_report import copy_document, copy_end, copy_words
     from app.cli.reports.verify_report import verify_document, verify_end, verify_words
     from app.migration.copy.copier import CopyOptions
@@ -82,10 +81,9 @@ def migrate(
     )
 
     async def look(options: CopyOptions) -> CopyOptions:
-        codes = await stop_on_errors(
-            work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True
-        )
-        return replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN))
+        accepted = accepted_of(ignore_column, accept)
+        unseen = await stop_on_errors(work, accepted, key_role_ok=key_role_ok, upgrades=True)
+        return replace(options, types_unseen=unseen)
 
     moving = partial(
         move,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -27,11 +27,7 @@ from app.cli.work import Work
 from app.errors import MigrationError
 from app.migration.preflight.findings import Accepted, Finding, PreflightReport, unknown_codes
 
-if TYPE_CHECKING:
-    from app.migration.preflight.schemas.target_schema import Examine
-
-
-TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
+_TYPES_UNSEEN = {"source-types-unseen", "source-unreachable"}
 _NAMED = 3  # errors whose sentences the stop repeats
 
 
@@ -75,23 +71,21 @@ def preflight(
     )
     if by is By.STREAM:
         work.require_stream("--by")
+    accepted = accepted_of(ignore_column, accept)
     report = work.carry_out(
-        lambda: examine(
-            work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True, app_role=app_role
-        )
+        lambda: examine(work, accepted, key_role_ok=key_role_ok, quick=False, upgrades=True, app_role=app_role)
     )
     if by is By.STREAM and not any(one.code.endswith("-unreachable") for one in report.errors):
-        report = work.carry_out(lambda: _with_stream(work, report, accepted_of(ignore_column, accept)))
+        report = work.carry_out(lambda: _with_stream(work, report, accepted))
     found = preflight_document(report, work.given)
     show(found, preflight_words(report, found), as_json)
 
 
 async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) -> PreflightReport:
     """The report with what the source lacks for a change stream."""
-
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
-    from app.migration.stream.source.gaps import examine_stream
+    from app.migration.stream.source.requirements import examine_stream
 
     async with work.open_source(complain) as source:
         assert isinstance(source, PostgresSource)
@@ -108,14 +102,7 @@ def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | Non
     return Accepted(frozenset(accept or []), frozenset(ignore_column or []))
 
 
-async def stop_on_errors(
-    work: Work,
-    *,
-    key_role_ok: bool,
-    ignore_column: Sequence[str] | None,
-    accept: Sequence[str] | None,
-    upgrades: bool,
-) -> frozenset[str]:
+async def stop_on_errors(work: Work, accepted: Accepted, *, key_role_ok: bool, upgrades: bool) -> bool:
     """Take the look before a copy; one line when nothing is in the way.
 
     An end that is not reached is left to the copy, which tries again and has the words for it.
@@ -124,21 +111,21 @@ async def stop_on_errors(
         upgrades: the command brings the target's schema to its newest revision itself.
 
     Returns:
-        The codes of what was found, and is no error.
+        Whether types could not be seen, so that a copy may change values.
 
     Raises:
         MigrationError: errors were found, and printed; nothing was written.
     """
     async with work.paced(complain):
         await work.pace.ready()
-        report = await examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+        report = await examine(work, accepted, key_role_ok=key_role_ok, quick=True, upgrades=upgrades)
     errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]
         say_words(finding_lines(warnings))
         said = "not all could be looked at" if report.errors else "nothing in the way"
         say(f"preflight: {said}, {len(warnings)} warnings, in {report.seconds:.1f} s")
-        return frozenset(one.code for one in report.findings)
+        return are_types_unseen(report)
     say_words(finding_lines(errors))
     listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])
     raise MigrationError(
@@ -151,31 +138,30 @@ async def stop_on_errors(
     )
 
 
+def are_types_unseen(report: PreflightReport) -> bool:
+    """Whether a copy may change values, since the source's types could not be seen."""
+    return any(one.code in _TYPES_UNSEEN for one in report.findings)
+
+
 async def examine(
     work: Work,
-    key_role_ok: bool,
-    ignore_column: Sequence[str],
-    accept: Sequence[str],
+    accepted: Accepted,
     *,
+    key_role_ok: bool,
     quick: bool,
     upgrades: bool,
     app_role: str | None = None,
 ) -> PreflightReport:
+    """Look at both ends of the work."""
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_schema import examine_against
     from app.migration.sources.opening import Supabase
     from app.models import Base
-    from app.schema.plan import ExamineSchema
+    from app.schema.plan import examine_against_revisions
 
-    accepted = accepted_of(ignore_column, accept)
-    source: Supabase | str
-    if work.source_url is not None:
-        source = work.source_url
-    else:
-        url, key = work.settings.require_supabase()
-        source = Supabase(url, key, key_role_ok)
+    source = work.source_url or Supabase(*work.settings.require_supabase(), key_role_ok)
     if work.metadata is Base.metadata:
-        examine_schema: Examine = ExamineSchema(upgrades=upgrades)
+        examine_schema = examine_against_revisions(upgrades=upgrades)
     elif work.revisions is None:
         examine_schema = examine_against(work.tables)
     else:

@@ -133,7 +133,6 @@ def import_file(
 
 
 def _target() -> str:
-
     return load_settings().require_database_url()
 
 

@@ -159,10 +159,10 @@ def uninstall(
     Example: botdata uninstall --yes
     """
     from app.cutover.moves.uninstalling import refuse_during_cutover, refuse_with_rehearsals
+    from app.migration.stream.status import known_streams
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
-    from app.state.streams import read_streams
-    from app.state.tool_schema import drop_tool_schema, may_read
+    from app.state.tool_schema import drop_tool_schema
     from app.stores.postgres.database_url import schemas_of_url, shown_url
 
     require_yes(yes, as_json)
@@ -178,12 +178,11 @@ def uninstall(
                 await refuse_during_cutover(connection)
                 await refuse_with_rehearsals(connection)
                 for one in await put_back(connection, step="uninstall"):
-                    typer.echo(f"{one.sentence}; once there are none: {one.key.statement}", err=True)
-                if await may_read(connection, "streams"):
-                    for stream in await read_streams(connection, reverse=None):
-                        drop = f"SELECT pg_drop_replication_slot('{stream.name}'); DROP PUBLICATION {stream.name}"
-                        end = "target" if stream.reverse else "source"
-                        typer.echo(f"at the {end} a change stream's slot may be left: {drop}", err=True)
+                    complain(f"{one.sentence}; once there are none: {one.key.statement}")
+                for stream in await known_streams(connection):
+                    drop = f"SELECT pg_drop_replication_slot('{stream.name}'); DROP PUBLICATION {stream.name}"
+                    end = "target" if stream.reverse else "source"
+                    complain(f"at the {end} a change stream's slot may be left: {drop}")
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())

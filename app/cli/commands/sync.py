@@ -21,12 +21,13 @@ from app.cli.options import (
     WithBaileys,
     again,
 )
-from app.cli.render import progress, show
+from app.cli.progress import progress
+from app.cli.render import show
 from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
-    from app.migration.stream.followed import FollowOptions
+    from app.migration.stream.options import FollowOptions
     from app.migration.sync.options import SyncOptions
     from app.migration.sync.sync_report import SyncReport
 
@@ -135,7 +136,7 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 
 
 def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> FollowOptions:
-    from app.migration.stream.followed import FollowOptions
+    from app.migration.stream.options import FollowOptions
     from app.migration.stream.source.slot import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
@@ -159,7 +160,7 @@ def _run(work: Work, options: SyncOptions, stream: FollowOptions | None) -> Sync
     from app.migration.stream.reverse_stream import ReverseStreamSync
     from app.migration.stream.stream_sync import StreamSync
     from app.migration.sync.syncer import Sync
-    from app.notify.troubles import looking
+    from app.notify.looking import looking
 
     with progress("sync") as bars:
 

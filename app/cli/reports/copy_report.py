@@ -1,7 +1,7 @@
 """The report of a copy in words and as a document."""
 
 from app.cli.options import GivenOptions
-from app.cli.render import SHOWN, Document, Table, Words, document
+from app.cli.render import Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
     broken_lines,
     broken_list,
@@ -12,9 +12,9 @@ from app.cli.reports.leftovers_report import (
     not_usable_list,
     refused_lines,
     refused_list,
+    some_keys,
     unusable_lines,
 )
-from app.common.keys import Key
 from app.migration.runs.report import CopyReport
 from app.migration.target.leftovers import mend
 from app.next_step import Command, NextStep
@@ -51,7 +51,7 @@ def copy_words(report: CopyReport, found: Document, given: GivenOptions) -> Word
             yield f"{table.table}: {table.differ:,} rows are not as in the source: a trigger, a rule or a type of the"
             yield "target changed, added or skipped them, or they have changed at the source since"
         if table.missing:
-            yield f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}"
+            yield f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {some_keys(table.missing)}"
     yield from refused_lines(found["tables"])
     refused = sum(len(table.refused) for table in report.tables)
     copied = sum(table.copied for table in report.tables)
@@ -98,12 +98,6 @@ def next_after_copy(report: CopyReport) -> NextStep:
     if held_up := [key for key in report.broken if key.holds_up]:
         return mend(held_up)
     return not_moved_next(report.not_moved, "copy") if report.not_moved else NextStep(Command("verify"))
-
-
-def _some(keys: tuple[Key, ...]) -> str:
-    """The first keys of many, phones masked."""
-    shown = "; ".join(mask_phones(", ".join(key)) for key in keys[:SHOWN])
-    return shown + ("; ..." if len(keys) > SHOWN else "")
 
 
 def copy_document(report: CopyReport, given: GivenOptions) -> Document:

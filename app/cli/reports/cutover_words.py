@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.cli.render import Document
+from app.cli.render import Document, moment
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
@@ -63,11 +62,6 @@ def accepted_list(listed: Sequence[AcceptedDifference]) -> list[Document]:
     ]
 
 
-def moment(at: datetime | None) -> str | None:
-    """A moment as documents give it."""
-    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
-
-
 def ago(seconds: float) -> str:
     """A span of time in its largest fitting unit."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
@@ -76,13 +70,15 @@ def ago(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def reads_told(reads: dict[str, Any]) -> list[str]:
-    """What a process says of its reads, as lines: the share of standbys, and how each is."""
-    all_reads = reads["by_standbys"] + reads["by_primary"]
-    share = 100 * reads["by_standbys"] / max(1, all_reads)
-    lines = [f"standbys answered {share:.1f} % of {all_reads:,} reads"]
-    for one in reads["standbys"]:
-        lag = "" if one["lag_bytes"] is None else f", {one['lag_bytes']:,} bytes behind"
-        lag += "" if not one["lag_seconds"] else f" ({one['lag_seconds']:.1f} s)"
-        lines.append(f"standby {one['standby']}: {one['state']}{lag}")
-    return lines
+def reads_told(processes: Sequence[Document]) -> Iterator[str]:
+    """What those processes of a document say that read from standbys: the standbys' share, and how each is."""
+    for process in processes:
+        if (reads := process["reads"]) is None:
+            continue
+        all_reads = reads["by_standbys"] + reads["by_primary"]
+        share = 100 * reads["by_standbys"] / max(1, all_reads)
+        yield f"{process['process']}: standbys answered {share:.1f} % of {all_reads:,} reads"
+        for one in reads["standbys"]:
+            lag = "" if one["lag_bytes"] is None else f", {one['lag_bytes']:,} bytes behind"
+            lag += "" if not one["lag_seconds"] else f" ({one['lag_seconds']:.1f} s)"
+            yield f"{process['process']}: standby {one['standby']}: {one['state']}{lag}"

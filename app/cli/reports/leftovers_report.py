@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.cli.render import Document, first, reason
+from app.cli.render import SHOWN, Document, first, reason
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, NotMoved
 from app.migration.target.leftovers import BrokenForeignKey, Unusable
 from app.next_step import Command, NextStep
+from app.privacy import mask_phones
 
 
 def refused_list(refused: Iterable[Refusal]) -> list[Document]:
@@ -23,6 +24,11 @@ def refused_lines(tables: Iterable[Document]) -> Iterator[str]:
     """
     refused = [(table["table"], one) for table in tables for one in table["refused"]]
     return first([f"refused: {table} {', '.join(one['key'])}: {reason(one)}" for table, one in refused])
+
+
+def some_keys(keys: Sequence[Sequence[str]]) -> str:
+    """The first keys of many, phones masked."""
+    return "; ".join(mask_phones(", ".join(key)) for key in keys[:SHOWN]) + ("; ..." if len(keys) > SHOWN else "")
 
 
 def unusable_lines(found: Document) -> Iterator[str]:

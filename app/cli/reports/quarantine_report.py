@@ -3,8 +3,8 @@
 import shlex
 
 from app.cli.options import GivenOptions
-from app.cli.render import SHOWN, Document, Table, Words, document, reason
-from app.cli.reports.leftovers_report import not_usable_list, refused_lines, refused_list, unusable_lines
+from app.cli.render import Document, Table, Words, document, reason
+from app.cli.reports.leftovers_report import not_usable_list, refused_lines, refused_list, some_keys, unusable_lines
 from app.migration.quarantine.quarantined_rows import QuarantineList, RefusedRow
 from app.migration.quarantine.replay import ReplayReport
 from app.next_step import Command, NextStep
@@ -122,13 +122,13 @@ def _rows_that_stay(table: Document) -> Words:
         yield f"{name}: no such table among the tables to move (--metadata); its rows were left alone"
     yield from refused_lines([table])
     if table["later"]:
-        yield f"{name}: these rows are in the target, written later than by that run: {_some(table['later'])}"
+        yield f"{name}: these rows are in the target, written later than by that run: {some_keys(table['later'])}"
         yield "An ALTER TABLE may have written them too. --overwrite replaces them by the rows in quarantine."
     if table["stale"]:
-        yield f"{name}: these rows have other columns than the table has now: {_some(table['stale'])}"
+        yield f"{name}: these rows have other columns than the table has now: {some_keys(table['stale'])}"
         yield f"Read them anew: botdata copy --tables {shlex.quote(name)}"
     if table["without_values"]:
-        keys = _some(table["without_values"])
+        keys = some_keys(table["without_values"])
         yield f"{name}: only keys of these rows are kept, which cannot be loaded: {keys}"
 
 
@@ -154,7 +154,3 @@ def replay_document(report: ReplayReport) -> Document:
         ],
         not_usable=not_usable_list(report.not_usable),
     )
-
-
-def _some(keys: list[list[str]]) -> str:
-    return "; ".join(map(", ".join, keys[:SHOWN])) + ("; ..." if len(keys) > SHOWN else "")

@@ -15,8 +15,9 @@ from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
 from app.migration.inventory.questions.services import SERVICES, items_outside
 from app.migration.inventory.questions.table_parts import TABLE_PARTS
-from app.migration.inventory.source_tables import items_over_rest, table_items, unknown_items
+from app.migration.inventory.source_tables import items_over_rest, table_items
 from app.migration.inventory.supabase_objects import is_supabase_role
+from app.migration.inventory.unknown_objects import unknown_items
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source

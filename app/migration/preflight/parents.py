@@ -23,7 +23,7 @@ from app.migration.tables.copy_table import (
     named,
     schema_of,
 )
-from app.migration.tables.rights import grant_select, grant_usage
+from app.migration.tables.grants import grant_select, grant_usage
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 

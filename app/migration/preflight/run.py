@@ -41,7 +41,7 @@ from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import identifier_of, keeps_unique, key_columns, name_of
-from app.migration.tables.rights import SERVICE_ROLE
+from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value

@@ -13,7 +13,6 @@ from app.migration.preflight.findings import Accepted, Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.sources.postgres_source import connect_to_source
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
-from app.migration.tables import rights
 from app.migration.tables.copy_table import (
     identifier_of,
     key_columns,
@@ -24,6 +23,7 @@ from app.migration.tables.copy_table import (
     read_unique_indexes,
 )
 from app.migration.tables.put_aside import UnvalidatedCheck, find_unvalidated, grant_of_silence, silence
+from app.migration.tables.row_level_security import hides_rows, remedy
 from app.migration.target.interference import Interference, find_interference
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -51,12 +51,12 @@ async def examine_writes(
         elif trouble := key_trouble(there.quoted, key, unique):
             message = f"the target's {there.name}: {trouble[0]}"
             found.append(finding("target-key-missing", message, trouble[1], table=there.name))
-    if await rights.hides_rows(connection, qualified):
+    if await hides_rows(connection, qualified):
         found.append(
             finding(
                 "target-rows-hidden",
                 f"row-level security of the target's {there.name} applies to the role: it may hide or refuse rows",
-                rights.remedy(there.quoted),
+                remedy(there.quoted),
                 table=there.name,
             )
         )

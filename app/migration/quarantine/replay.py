@@ -19,9 +19,9 @@ from app.migration.tables.metadata import select_tables
 from app.migration.target.foreign_keys import without_cascades
 from app.migration.target.interference import loading
 from app.migration.target.leftovers import Unusable
+from app.migration.target.materialized_views import stale_views
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import stale_views
 from app.state.runs import checkpoints, quarantine, writes
 from app.state.tool_schema import ensure_tool_schema
 

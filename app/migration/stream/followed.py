@@ -1,4 +1,4 @@
-"""Following a stream: its options, the steps that are done again and again, and the two ways in which it ends."""
+"""Following a stream: the steps that are done again and again, and the two ways in which it ends."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress
 from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
-from app.migration.stream.moments import Moments, StreamLooks
+from app.migration.stream.looks import StreamLooks
+from app.migration.stream.moments import Moments
+from app.migration.stream.options import FollowOptions
 from app.migration.stream.source.messages import Message
-from app.migration.stream.source.publication import (
-    Publication,
-    changed_tables,
-    fingerprints,
-    other_files,
-    other_identities,
-)
+from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import OtherServerError, SlotLook, StreamSlot, lsn_text
+from app.migration.stream.source.table_fingerprints import changed_tables, fingerprints, other_files, other_identities
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep
@@ -249,28 +246,3 @@ class FollowedStream:
                 Command("sync", self.command),
             ),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class FollowOptions:
-    """How to follow a change stream.
-
-    Attributes:
-        interval: seconds between peeks at least.
-        most_held: bytes of the log that the source may keep for the slot before the stream is given up.
-        until_lsn: end when everything before it is applied; None: go on until stopped.
-        until_now: the same, with the LSN at which the source is when it begins.
-        accept_unbounded: the source may keep its log for the slot without a limit of its own.
-        most_messages: of one peek.
-        check_interval: seconds between looks at the source's catalog.
-        idle_interval: seconds after which a slot without changes is advanced, and between looks at what it holds back.
-    """
-
-    interval: float = 0.5
-    most_held: int = 10 * 1024**3
-    until_lsn: int | None = None
-    until_now: bool = False
-    accept_unbounded: bool = False
-    most_messages: int = 100_000
-    check_interval: float = 60.0
-    idle_interval: float = 10.0

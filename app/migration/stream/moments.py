@@ -1,6 +1,6 @@
-"""Moments of a stream: which rows mirrors wrote after a change was committed, and when the target has all of a moment.
+"""Moments of the target, by which the stream knows the rows that a mirror wrote after a change was committed.
 
-Rows that mirrors wrote later are read from the source anew.
+Such rows are read from the source anew.
 
 A mirror reads the source when it writes, and so may have brought a newer row than a stream that lags. It leaves the
 traces that a sync asks for (see app.migration.load.mirrored_meanwhile). They tell what was written since a moment of
@@ -11,8 +11,6 @@ a change whose commit record begins at that place or later was committed after t
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from math import inf
-from time import monotonic
 
 from psycopg import AsyncConnection
 
@@ -21,11 +19,7 @@ from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.keys.keyed_rows import page_of_keys
 from app.migration.load.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.load.table_authority import Authority, read_authority
-from app.migration.stream.source.slot import StreamSlot, lsn_text
-from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
-from app.state import streams
-from app.state.runs.synced_tables import LookBegun, begin_look, end_look
 
 _MOST = 1000  # moments that are remembered; what was written since an older one counts as not known
 
@@ -100,64 +94,3 @@ class Moments:
             moment = Moment(now, None, (), (0, 0))  # not known: whatever is there may be a mirror's
         old = await outdated(self._connection, table, page_of_keys(keys), moment, now)
         return set(old.written | (old.absent & set(put)))
-
-
-class StreamLooks:
-    """Looks at the source, as a round by xmin makes them: one after another, each as long as it takes.
-
-    A look begins with the end of the source's log, and ends when all before that is applied. Where nobody writes, that
-    end may come to disk much later. So it also ends with a peek that left nothing out, and that began when a commit was
-    on disk whose session did not wait for that.
-
-    Attributes:
-        unexplained: tables with changes since the look began that no mirror explains.
-        hurried: somebody waits for the next look, so that it is not put off.
-    """
-
-    def __init__(
-        self,
-        connection: AsyncConnection,
-        source: str,
-        slot: StreamSlot,
-        tables: Sequence[CopyTable],
-        options: SyncOptions,
-    ) -> None:
-        self._connection = connection
-        self._source = source
-        self._slot = slot
-        self._tables = tables
-        self._options = options
-        self._begun: dict[str, LookBegun] = {}
-        self._lsn = 0
-        self._due_at = 0.0
-        self._flushed_at = 0.0
-        self.unexplained: set[str] = set()
-        self.hurried = False
-
-    async def begin(self) -> None:
-        """Begin a look, unless one is under way."""
-        if self._begun:
-            return
-        self.unexplained.clear()
-        for table in self._tables:
-            self._begun[table.name] = await begin_look(self._connection, table.name, self._options.settles_after)
-        _, self._lsn = await self._slot.places()
-        self._flushed_at = monotonic() + await self._slot.flushed_after()
-        self._due_at = monotonic() + self._options.interval
-
-    async def passed(self, lsn: int, peeked: float = -inf) -> None:
-        """All before a place in the source's log is applied.
-
-        Args:
-            peeked: when the last peek began that left nothing out, on the clock `monotonic`.
-        """
-        if not self._begun or not (self.hurried or monotonic() >= self._due_at or peeked == inf):
-            return
-        if lsn < self._lsn and peeked < self._flushed_at:
-            return
-        for name, begun in self._begun.items():
-            aged = not self._options.follow or name in self.unexplained
-            await end_look(self._connection, self._source, name, begun, aged=aged)
-        first = min(begun.began_at for begun in self._begun.values())
-        await streams.note_look(self._connection, self._slot.name, first, lsn_text(self._lsn))
-        self._begun.clear()

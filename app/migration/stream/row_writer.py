@@ -75,13 +75,17 @@ class RowWriter:
 
     Args:
         connection: to the target.
-
-    Attributes:
         settled_lsn: changes from before it may be older than rows that were read.
     """
 
     def __init__(
-        self, connection: AsyncConnection, source: PostgresSource, slot: StreamSlot, run: int, options: SyncOptions
+        self,
+        connection: AsyncConnection,
+        source: PostgresSource,
+        slot: StreamSlot,
+        run: int,
+        options: SyncOptions,
+        settled_lsn: int,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -89,7 +93,7 @@ class RowWriter:
         self._run = run
         self._options = options
         self._loaders: dict[str, PageLoader] = {}
-        self.settled_lsn = 0
+        self._settled_lsn = settled_lsn
 
     async def records(self, table: CopyTable, puts: Mapping[Key, Put], xids: Collection[int]) -> list[dict[str, Any]]:
         """The rows as those of a page; values that were not sent come from the target, else from the source."""
@@ -129,8 +133,8 @@ class RowWriter:
             raise UnavailableError("the source waits for its synchronous standby with a transaction that it has logged")
         with self._source.pace.at_once():  # a table may be held meanwhile
             records = [one async for page in self._source.rows_by_key(table, keys) for one in records_of(page.body)]
-        self.settled_lsn = max(self.settled_lsn, await self._slot.flushed())
-        await streams.settle_stream(self._connection, self._slot.name, lsn_text(self.settled_lsn))
+        self._settled_lsn = max(self._settled_lsn, await self._slot.flushed())
+        await streams.settle_stream(self._connection, self._slot.name, lsn_text(self._settled_lsn))
         return records
 
     async def delete(self, table: CopyTable, keys: list[Key], batch: Batch) -> None:
@@ -203,7 +207,7 @@ class RowWriter:
 
     def _is_settled(self, batch: Batch) -> bool:
         """Whether changes of the batch are newer than all that was read: else a refusal may be for a newer row."""
-        return batch.begun_at >= self.settled_lsn
+        return batch.begun_at >= self._settled_lsn
 
     def _too_many(self, table: CopyTable, sqlstates: Sequence[str]) -> MigrationError:
         return MigrationError(

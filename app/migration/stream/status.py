@@ -1,11 +1,11 @@
-"""What a change stream has made at the source and how far it is; and its removal from both ends."""
+"""What a change stream has made at the source, and how far it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
-from app.errors import MigrationError, StoreError
+from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource, open_postgres_source
 from app.migration.sources.source import Source
 from app.migration.stream.source.publication import Publication
@@ -16,8 +16,6 @@ from app.next_step import Command, NextStep
 from app.state import streams
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
-
-_DROP = "stream drop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,11 @@ class StreamStatus:
         return self.slot and self.lost is None and self.known.settled_lsn is not None
 
 
+async def known_streams(connection: AsyncConnection) -> list[streams.Stream]:
+    """The streams that the target knows, those back to a source too; none where no run has begun there."""
+    return await streams.read_streams(connection, reverse=None) if await may_read(connection, "streams") else []
+
+
 async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatus:
     """Look at both ends; writes nothing.
 
@@ -68,13 +71,12 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
     """
     async with open_target(target_url, step="stream status") as connection, open_source() as source:
         with explained("stream status", setting=source.setting, pending="the look"):
-            slot, publication = await _ends(source, connection)
+            slot, publication = await ends_at(source, connection)
             look = await slot.look()
-            known, set_aside, back = None, 0, list[streams.Stream]()
-            if await may_read(connection, "streams"):
-                known = next(iter(await streams.read_streams(connection, slot.name)), None)
-                back = await streams.read_streams(connection, reverse=True)
-                set_aside = await quarantine.count_rows(connection)
+            of_target = await known_streams(connection)
+            known = next((one for one in of_target if one.name == slot.name), None)
+            back = [one for one in of_target if one.reverse]
+            set_aside = await quarantine.count_rows(connection) if await may_read(connection, "quarantine") else 0
             flushed = await slot.flushed()
             return StreamStatus(
                 name=slot.name,
@@ -91,76 +93,6 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
             )
 
 
-async def drop_stream(open_source: OpenSource | None, target_url: str) -> tuple[str, list[str]]:
-    """Remove slots and publications, those of ways back first, and from the target what it knew of the streams.
-
-    Args:
-        open_source: None: only what is at the target.
-
-    Returns:
-        The name of the slot at the source, and what was removed, in words.
-
-    Raises:
-        MigrationError: a sync is at work, a session is reading a slot, or an end cannot be reached; or without a
-            source, that there is something. Says what was removed nevertheless.
-    """
-    removed: list[str] = []
-    async with open_target(target_url, step=_DROP, exclusive=True) as connection:
-        name = stream_name(await target_identity(connection))
-        try:
-            removed += await _drop_back(connection, target_url)
-            if open_source is not None:
-                async with open_source() as source:
-                    removed += await _drop_at(source, connection)
-            elif await may_read(connection, "streams") and await streams.read_streams(connection, name):
-                raise MigrationError(
-                    f"the slot {name} is at a source, and none was named",
-                    step=_DROP,
-                    pending="the slot and the publication at the source",
-                    next_step=NextStep(Command(_DROP, "--source postgresql://...")),
-                )
-        except MigrationError as error:
-            error.done = "; ".join(removed) or error.done
-            raise
-    return name, removed
-
-
-async def _drop_at(source: Source, connection: AsyncConnection) -> list[str]:
-    removed = []
-    with explained(_DROP, setting=source.setting, pending="what was not removed yet"):
-        slot, publication = await _ends(source, connection)
-        if (look := await slot.look()) is not None:
-            if look.active:
-                raise StoreError(f"a session at the source is reading the slot {slot.name} still")
-            await slot.drop()
-            removed.append("the replication slot")
-        if await publication.exists():
-            await publication.drop()
-            removed.append("the publication")
-        if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
-            await streams.forget_stream(connection, slot.name)
-            removed.append("the stream's place in the target")
-    return removed
-
-
-async def _drop_back(connection: AsyncConnection, target_url: str) -> list[str]:
-    """The same for streams back to a source, whose slots are at the target."""
-    if not await may_read(connection, "streams"):
-        return []
-    removed = []
-    for known in await streams.read_streams(connection, reverse=True):
-        with explained(_DROP, setting="DATABASE_URL", pending="what was not removed yet"):
-            async with open_postgres_source(target_url, step=_DROP, setting="DATABASE_URL") as log:
-                slot = StreamSlot(log, None, known.name)
-                if (look := await slot.look()) is not None and look.active:
-                    raise StoreError(f"a session at the target is reading the slot {slot.name} still")
-                await slot.drop()
-                await Publication(log, known.name).drop()
-            await streams.forget_stream(connection, known.name)
-        removed.append(f"slot and publication {known.name} at the target, of the way back")
-    return removed
-
-
 async def _lost_back(back: Sequence[streams.Stream], target_url: str) -> dict[str, str]:
     """Why streams back to a source give no changes any more, by their names; those that do are left out."""
     lost = {}
@@ -174,7 +106,12 @@ async def _lost_back(back: Sequence[streams.Stream], target_url: str) -> dict[st
     return lost
 
 
-async def _ends(source: Source, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+async def ends_at(source: Source, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+    """The slot and the publication that a target's stream has at a source, whether they are there or not.
+
+    Raises:
+        MigrationError: the source is reached over REST.
+    """
     if not isinstance(source, PostgresSource):
         raise MigrationError(
             "a change stream needs a connection to the source's PostgreSQL",

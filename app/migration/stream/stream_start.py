@@ -13,12 +13,16 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
-from app.migration.stream.followed import Applying, FollowedStream, FollowOptions, GivenUpError
-from app.migration.stream.moments import Moments, StreamLooks
+from app.migration.stream.followed import Applying, FollowedStream, GivenUpError
+from app.migration.stream.looks import StreamLooks
+from app.migration.stream.moments import Moments
+from app.migration.stream.options import FollowOptions
 from app.migration.stream.row_writer import RowWriter
-from app.migration.stream.source.gaps import close_gap, refuse_missing
-from app.migration.stream.source.publication import Publication, fingerprints
+from app.migration.stream.source.gaps import close_gap
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.requirements import refuse_missing
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
+from app.migration.stream.source.table_fingerprints import fingerprints
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced
@@ -183,8 +187,7 @@ class StreamStart(Sync):
         done: dict[str, TableSynced],
     ) -> Applying:
         """What brings changes to the other end."""
-        writer = RowWriter(connection, self._log, slot, self._run_id, self._options)
-        writer.settled_lsn = settled
+        writer = RowWriter(connection, self._log, slot, self._run_id, self._options, settled)
         schemas, permit = self._log.schemas, self._options.permit
         return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
 
@@ -204,7 +207,7 @@ class StreamStart(Sync):
     ) -> bool:
         """A round by xmin; False where it was stopped."""
         began = monotonic()
-        working = asyncio.ensure_future(self._round(engine, connection, tables))
+        working = asyncio.create_task(self._round(engine, connection, tables))
         if not await self._unless_stopped(working):
             self.report.interrupted = True
             return False

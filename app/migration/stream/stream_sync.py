@@ -1,17 +1,18 @@
 """A following sync whose changes come by the change stream; what it cannot see is followed by xmin beside it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
 
 from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.stream.followed import BeginAnewError, FollowedStream, GivenUpError, weigh
-from app.migration.stream.source.gaps import remove
+from app.migration.stream.removal import leave_nothing
 from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction
@@ -22,8 +23,13 @@ from app.state import streams
 from app.state.cutover.moves import open_move
 from app.state.runs import quarantine
 
+_Answer = TypeVar("_Answer")
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
 _HURRIED = 0.1  # seconds between peeks while the bot's writes are held for them
+
+
+class _CutOffError(Exception):
+    """A stop ended the following in the middle of something."""
 
 
 class StreamSync(StreamStart):
@@ -43,7 +49,8 @@ class StreamSync(StreamStart):
                 with explained("sync", setting=self._log.setting, pending="the changes since"):
                     stream = await self._start(engine, connection, tables)
                     if stream is not None:
-                        await self._follow(stream, engine)
+                        with suppress(_CutOffError):
+                            await self._follow(stream, engine)
                     return
             except BeginAnewError as error:
                 self._followed = None
@@ -52,7 +59,7 @@ class StreamSync(StreamStart):
                 continue
             except GivenUpError as error:
                 with explained("sync", setting=self._log.setting, pending="to drop the slot and the publication"):
-                    await remove(connection, *await self._ends(connection))
+                    await leave_nothing(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
             self._followed = None
             self.report.by = "xmin"
@@ -65,15 +72,12 @@ class StreamSync(StreamStart):
         Raises:
             BeginAnewError: something has changed that only a new start takes in.
             GivenUpError: go on by xmin.
+            _CutOffError: it was stopped in the middle of something.
         """
         self._followed = stream.slot
         while True:
             began = monotonic()
-            working = asyncio.ensure_future(stream.step())
-            if not await self._unless_stopped(working):
-                await self._tell_cut(stream)
-                return
-            more, upto = working.result()
+            more, upto = await self._whole(stream.step(), stream)
             is_last = stream.until is not None and not more and upto >= stream.until
             if more:
                 await stream.looks.passed(stream.position)
@@ -86,24 +90,29 @@ class StreamSync(StreamStart):
                     return
                 await self._tell(stream, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
-                checking = asyncio.ensure_future(stream.check_catalog())
-                if not await self._unless_stopped(checking):
-                    await self._tell_cut(stream)
-                    return
-                checking.result()
+                await self._whole(stream.check_catalog(), stream)
             if is_last:
                 return
             await stream.confirm_idle(upto, more=more)
             await stream.weigh()
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream):
-                bringing = asyncio.ensure_future(self._bring_rest(stream, engine))
-                if not await self._unless_stopped(bringing):
-                    await self._tell_cut(stream)
-                    return
-                bringing.result()
+                await self._whole(self._bring_rest(stream, engine), stream)
                 await self._tell(stream, is_last=True)
                 return
+
+    async def _whole(self, work: Coroutine[Any, Any, _Answer], stream: FollowedStream) -> _Answer:
+        """Carry work out.
+
+        Raises:
+            _CutOffError: a stop came in the middle of it, and that is told.
+        """
+        working = asyncio.create_task(work)
+        if not await self._unless_stopped(working):
+            self.report.interrupted = True
+            await self._tell(stream, is_last=True)
+            raise _CutOffError
+        return working.result()
 
     async def _bring_rest(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
@@ -122,7 +131,7 @@ class StreamSync(StreamStart):
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
-        waiting = asyncio.ensure_future(super()._unless_stopped(working))
+        waiting = asyncio.create_task(super()._unless_stopped(working))
         try:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=self._how.idle_interval)
@@ -151,11 +160,6 @@ class StreamSync(StreamStart):
     async def _left(self, connection: AsyncConnection, table: CopyTable) -> int:
         """Rows in quarantine that stay at the end that they came from."""
         return 0
-
-    async def _tell_cut(self, stream: FollowedStream) -> None:
-        """The same of one that was stopped before it had brought all."""
-        self.report.interrupted = True
-        await self._tell(stream, is_last=True)
 
     async def _tell(self, stream: FollowedStream, *, is_last: bool) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""

@@ -30,8 +30,8 @@ from app.migration.sync.whole_tables import refuse_way_back
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import prove, without_foreign_keys
+from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import refresh, stale_views
 from app.next_step import Command, NextStep
 from app.state import streams
 from app.state.runs import writes

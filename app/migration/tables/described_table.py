@@ -7,7 +7,6 @@ from sqlalchemy import Table
 
 from app.common.schemas import said, schemas_of
 from app.errors import MigrationError
-from app.migration.tables import rights
 from app.migration.tables.column_shapes import PARTS, shapes
 from app.migration.tables.copy_table import (
     CopyColumn,
@@ -23,6 +22,7 @@ from app.migration.tables.copy_table import (
     schema_of,
 )
 from app.migration.tables.put_aside import find_unvalidated, silence
+from app.migration.tables.row_level_security import hides_rows, remedy
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_row, fetch_rows
 
@@ -130,8 +130,8 @@ async def describe(
     asked = {"name": qualified, "fire": ["A", "R" if silent else "O"]}
     has_triggers, has_only, is_table, has_rules = await fetch_row(connection, _TABLE, asked)
     trouble = key_trouble(qualified, key, unique) if key and is_table and not reads else None
-    if trouble is None and await rights.hides_rows(connection, qualified):
-        trouble = "row-level security applies to the role, and may hide rows", rights.remedy(qualified)
+    if trouble is None and await hides_rows(connection, qualified):
+        trouble = "row-level security applies to the role, and may hide rows", remedy(qualified)
     if trouble is not None:
         raise stopped(f"the target's table {name}: {trouble[0]}", f"{trouble[1]}; then: ")
     is_written = any(types[column][1] for column in names[len(key) :])

@@ -24,7 +24,7 @@ from app.errors import (
     UnavailableError,
     error_for_sqlstate,
 )
-from app.migration.tables.rights import grant_of
+from app.migration.tables.grants import grant_of
 from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import shown_url
 from app.stores.postgres.session import connect, source_errors

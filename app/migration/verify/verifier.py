@@ -22,8 +22,8 @@ from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
+from app.migration.target.materialized_views import never_filled, refresh, stale
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import never_filled, refresh, stale
 from app.migration.verify.findings import Findings
 from app.migration.verify.keyed_comparison import KeyedComparison
 from app.migration.verify.options import Verification, VerifyOptions

@@ -15,8 +15,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.leftovers import LeftOut
+from app.migration.target.materialized_views import MaterializedView, dependent_views
 from app.migration.target.sequences import raise_sequences
-from app.migration.target.usable import MaterializedView, dependent_views
 from app.migration.verify.hash_comparison import HashedTable, Range, hash_both
 from app.migration.verify.options import Verification
 from app.migration.whole import Unpaired, bring_whole, contents, count_missing, pair, staged

@@ -9,8 +9,8 @@ import typer
 
 from app.cli.commands.cutover.moves import DryRun, Force, kept_reason
 from app.cli.options import AsJson, Yes, require_yes
-from app.cli.render import Document, Words, document, say, show
-from app.cli.reports.cutover_words import after, ago, counted, moment, reason_list, reasons
+from app.cli.render import Document, Words, document, moment, say, show
+from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
 from app.cli.running import load_settings, move_and_tell, run_async
 from app.cutover.stages import Stage, Store
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson, GivenOptions
-from app.cli.render import Document, Table, Words, document, progress, show
+from app.cli.progress import progress
+from app.cli.render import Document, Table, Words, document, show
 from app.cli.running import carry_out, load_settings, run_async
 
 if TYPE_CHECKING:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import AsJson
-from app.cli.render import Document, Table, Words, document, rounded, show
-from app.cli.reports.cutover_words import accepted, accepted_list, after, ago, moment, reads_told, reason_list, reasons
+from app.cli.render import Document, Table, Words, document, moment, rounded, show
+from app.cli.reports.cutover_words import accepted, accepted_list, after, ago, reads_told, reason_list, reasons
 from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def status_words(cutover: Cutover, found: Document) -> Words:
         )
     else:
         yield "no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL"
-    yield from reads(found["processes"])
+    yield from reads_told(found["processes"])
     for what, waiting in (("notes", cutover.notes), ("outbox", cutover.outbox)):
         yield f"{what}: {_waiting(waiting)}"
     yield from accepted(found["accepted"])
@@ -127,13 +127,6 @@ def _remaining(move: PastMove) -> str:
     if move.remaining is not None and move.remaining > 0:
         return f"writes are held for {move.remaining:.1f} s more at most"
     return "its time is up, and the next command or process ends it"
-
-
-def reads(processes: Sequence[Document]) -> Iterator[str]:
-    """The lines of those processes of a document that read from standbys."""
-    for one in processes:
-        for line in reads_told(one["reads"]) if one["reads"] else ():
-            yield f"{one['process']}: {line}"
 
 
 def _waiting(waiting: Sequence[Waiting]) -> str:

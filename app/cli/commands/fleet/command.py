@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson, MaxRate, WithBaileys, again, rate_of
+from app.cli.progress import Notices, progress
 from app.cli.project import read_project
-from app.cli.render import Document, Table, Words, complain, document, plain, progress, show
+from app.cli.render import Document, Table, Words, complain, document, plain, show
 from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
-    from app.fleet.each import Chosen, Fleet, Work
+    from app.fleet.chosen_salons import Chosen
+    from app.fleet.each_salon import Fleet, Work
     from app.fleet.outcome import Outcome
     from app.migration.sources.source import Progress
     from app.settings import Settings
@@ -41,7 +43,7 @@ def status(only: Only = None, jobs: Jobs = _JOBS, as_json: AsJson = False) -> No
 
     Example: botdata fleet status --only 't*'
     """
-    from app.fleet.each import choose
+    from app.fleet.chosen_salons import choose
     from app.fleet.status import STEP, look
 
     settings, url = _prepared(STEP)
@@ -71,7 +73,7 @@ def upgrade(
 
     Example: botdata fleet upgrade --create t17 --only 't*'
     """
-    from app.fleet.each import checked_names, choose
+    from app.fleet.chosen_salons import checked_names, choose
     from app.fleet.upgrade import STEP, Upgrades
 
     settings, url = _prepared(STEP)
@@ -117,7 +119,7 @@ def verify(
 
     Example: botdata fleet verify --sources sources.toml --only 't*'
     """
-    from app.fleet.each import choose
+    from app.fleet.chosen_salons import choose
     from app.fleet.outcome import Outcome, SalonResult
     from app.fleet.verify import STEP, Verifications, read_sources
     from app.migration.tables.metadata import load_metadata, select_tables
@@ -131,7 +133,10 @@ def verify(
     moment = since.replace(tzinfo=UTC) if since else None
 
     def work(progress: Progress) -> Work:
-        return Verifications(url, known, tables, moment, rate, progress.notice).compare
+        def progress_of(salon: str) -> Progress:
+            return Notices(lambda message: progress.notice(f"{salon}: {message}"))
+
+        return Verifications(url, known, tables, moment, rate, progress_of).compare
 
     fleet, stopped = _run(STEP, url, chosen, jobs, work, to_its_end=False)
     if not only:
@@ -159,7 +164,7 @@ def verify(
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.fleet.each import database_of
+    from app.fleet.chosen_salons import database_of
 
     settings = load_settings()
     project = read_project()
@@ -177,7 +182,7 @@ def _run(
     step: str, url: str, chosen: Chosen, jobs: int, work: Callable[[Progress], Work], *, to_its_end: bool
 ) -> tuple[Fleet, str | None]:
     """Do it; gives what came of it, and why it stopped before its end, in words."""
-    from app.fleet.each import Fleet
+    from app.fleet.each_salon import Fleet
 
     with progress(step, of_salons=True) as bars:
         fleet = Fleet(url, step, chosen.salons, jobs, bars, to_its_end)
@@ -192,19 +197,16 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
-    outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
+    secrets = settings.secrets()
+    outcomes = [
+        replace(one, reason=one.reason and mask_free_text(one.reason, secrets)) for one in fleet.outcomes.values()
+    ]
     ok = stopped is None and all(one.result.is_well for one in outcomes)
     found = fleet_document(fleet.step, outcomes, ok, stopped, None if ok else again)
     show(found, fleet_words(found), as_json)
 
 
-def _masked(one: Outcome, settings: Settings) -> Outcome:
-
-    return replace(one, reason=one.reason and mask_free_text(one.reason, settings.secrets()))
-
-
 def _names_in(file: Path) -> list[str]:
-
     try:
         return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs
-from app.cli.commands.preflight import finding_lines
+from app.cli.commands.preflight import accepted_of, finding_lines
 from app.cli.options import (
     Accept,
     AsJson,
@@ -33,7 +33,8 @@ from app.next_step import Command, NextStep
 if TYPE_CHECKING:
     from app.cli.commands.rehearse.move import Rehearsal
     from app.rehearsal.database import Leftovers
-    from app.rehearsal.places import Places, Room
+    from app.rehearsal.disk_room import Room
+    from app.rehearsal.places import Places
 
 
 On = Annotated[
@@ -88,7 +89,7 @@ def rehearse(
     server = None if on is None else sqlalchemy_url(on, name="--on").set(drivername="postgresql")
     shown = None if server is None else server.render_as_string(hide_password=True)
     unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
-    wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
+    wishes = Wishes(key_role_ok, accepted_of(ignore_column, accept), jobs, unwished)
     work = Work.prepare(
         "rehearse", tables, with_baileys, key_role_ok, source, metadata, max_rate=max_rate,
         checks=again(ignore_column=ignore_column, accept=accept),
@@ -132,15 +133,9 @@ def _clean_up(on: str | None, as_json: bool) -> None:
 async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:
     """The source's size, and the room where the rehearsal will lie; stops where it cannot be."""
     from app.migration.target.target_session import explained
-    from app.rehearsal.places import (
-        NOTHING_DONE,
-        STEP,
-        require_may_create,
-        room_at,
-        server_room,
-        source_bytes,
-        temporary_directory,
-    )
+    from app.rehearsal.directories import temporary_directory
+    from app.rehearsal.disk_room import room_at, server_room, source_bytes
+    from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
 
     if work.given.foreign and work.revisions is None:
         raise MigrationError(
@@ -163,7 +158,8 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
 
 def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, accepted: bool) -> None:
     """Stop where there is too little room, or where that cannot be known and was not accepted."""
-    from app.rehearsal.places import NOTHING_DONE, STEP, too_little
+    from app.rehearsal.disk_room import too_little
+    from app.rehearsal.places import NOTHING_DONE, STEP
 
     if short := too_little(size or 0, rooms):
         raise MigrationError(

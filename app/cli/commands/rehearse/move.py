@@ -1,6 +1,6 @@
 """The steps of a rehearsal, in their order."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,14 +8,15 @@ from pathlib import Path
 from app.cli.commands.copy import copy_options
 from app.cli.commands.cutover.moves import send_recorded
 from app.cli.commands.migration import upgrade_of
-from app.cli.commands.preflight import TYPES_UNSEEN, accepted_of, examine
+from app.cli.commands.preflight import are_types_unseen, examine
 from app.cli.commands.rehearse.stand_in import StandIn, missing_extra, stand_in_source
-from app.cli.render import complain, progress
+from app.cli.progress import Notices, progress
+from app.cli.render import complain
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import migrate
-from app.migration.preflight.findings import Finding
+from app.migration.preflight.findings import Accepted, Finding
 from app.migration.runs.report import CopyReport, Refusal
 from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions
@@ -23,10 +24,12 @@ from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, disable_triggers, throw_away_database
-from app.rehearsal.places import STEP, Places, table_bytes
-from app.rehearsal.steps import FAILED, RehearsedStep, Steps
+from app.rehearsal.disk_room import table_bytes
+from app.rehearsal.places import STEP, Places
+from app.rehearsal.steps import FAILED, Steps
 from app.schema.revisions import Upgrade
 from app.settings import Settings
+from app.state.fetching import fetch_value
 
 _OF_MOVE = ("copy", "migrate", "preflight", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
@@ -42,8 +45,7 @@ class Wishes:
     """
 
     key_role_ok: bool
-    ignore_column: Sequence[str]
-    accept: Sequence[str]
+    accepted: Accepted
     jobs: int
     no_cutover: str | None
 
@@ -73,20 +75,6 @@ class Rehearsal:
     def ok(self) -> bool:
         """Whether every step that was wished for was taken and passed, and nothing is left of it."""
         return self.steps.all_passed and not self.lacks_extra and not self.left
-
-
-class _Notices:
-    """Progress of the cutover's many short syncs and verifies: only what is worth a line."""
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, table: str, rows: int) -> None:
-        """Nothing."""
-
-    def notice(self, message: str) -> None:
-        """To standard error."""
-        complain(message)
 
 
 def left_out(work: Work, wishes: Wishes) -> str | None:
@@ -138,7 +126,7 @@ async def _take_steps(work: Work, made: ThrowAway, wishes: Wishes, done: Rehears
         done.lacks_extra = why == missing_extra()
         return
     assert made.directory is not None
-    await _cutover(work, made.directory, wishes, done.steps, _Notices())
+    await _cutover(work, made.directory, wishes, done.steps, Notices(complain))
 
 
 async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
@@ -149,15 +137,13 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
 
     async def look(options: CopyOptions) -> CopyOptions:
         with steps.step("preflight"):
-            report = await examine(
-                work, wishes.key_role_ok, wishes.ignore_column, wishes.accept, quick=False, upgrades=True
-            )
+            report = await examine(work, wishes.accepted, key_role_ok=wishes.key_role_ok, quick=False, upgrades=True)
             done.findings = report.findings
             if report.errors:
                 raise MigrationError(
                     f"{len(report.errors)} errors", step=STEP, pending="the copy", next_step=report.next_step
                 )
-        return replace(options, types_unseen=any(one.code in TYPES_UNSEEN for one in report.findings))
+        return replace(options, types_unseen=are_types_unseen(report))
 
     async def upgrade() -> Upgrade:
         with steps.step("revisions") as step:
@@ -199,14 +185,11 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
     if not report.verified.clean:
         differ = sum(table.rows_that_differ for table in report.verified.tables)
         verified.fail(f"{differ:,} rows differ" if differ else "the comparison is not clean")
-    await _weigh(work, [step for step in steps.done if step.name == "copy"])
-
-
-async def _weigh(work: Work, copies: Sequence[RehearsedStep]) -> None:
     async with open_target(work.target, step=STEP) as connection:
-        row = await (await connection.execute(table_bytes(work.tables))).fetchone()
-    for step in copies:
-        step.bytes = row[0] if row else None
+        taken = await fetch_value(connection, table_bytes(work.tables))
+    for step in steps.done:
+        if step.name == "copy":
+            step.bytes = taken
 
 
 async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, bars: Progress) -> None:
@@ -230,7 +213,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
             stand_in=stand_in.database_url,
             tables=tables,
             directory=directory,
-            thresholds=Thresholds(_COMPARISONS, accepted=accepted_of(wishes.ignore_column, wishes.accept)),
+            thresholds=Thresholds(_COMPARISONS, accepted=wishes.accepted),
             sending=send_recorded,
         )
         await there_and_back(cutover, steps, bars)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, again
-from app.cli.render import Document, Words, document, progress, show
+from app.cli.progress import progress
+from app.cli.render import Document, Words, document, show
 from app.cli.work import Work
 from app.errors import MigrationError, StoreError
 from app.next_step import Command, NextStep
@@ -21,9 +24,6 @@ from app.next_step import Command, NextStep
 if TYPE_CHECKING:
     from app.migration.sources.source import Source
     from app.report.check import ReportChecked, SideChecked, TableChecked
-
-
-_Chosen = tuple[str | None, bool, bool, str | None, str | None, str | None]  # the options that choose tables and source
 
 
 Output = Annotated[
@@ -62,14 +62,14 @@ def report(
 
     Example: botdata report --output report.html
     """
-    chosen = (tables, with_baileys, key_role_ok, source, metadata, source_schema)
+    prepare = partial(Work.prepare, "report", tables, with_baileys, key_role_ok, source, metadata, source_schema)
     if check is None:
-        _write(output, language or spoken_here(), target_only, kept, chosen, as_json=as_json)
+        _write(output, language or spoken_here(), target_only, kept, prepare, as_json=as_json)
         return
     for name, given in (("--output", output), ("--language", language), ("--kept", kept), ("--tables", tables)):
         if given:
             raise typer.BadParameter("says how to write a report, and --check writes none", param_hint=name)
-    _compare(check, target_only, chosen, as_json=as_json)
+    _compare(check, target_only, prepare, as_json=as_json)
 
 
 def spoken_here() -> Literal["en", "ru"]:
@@ -107,13 +107,13 @@ def _write(
     language: Literal["en", "ru"],
     target_only: bool,
     kept: bool,
-    chosen: _Chosen,
+    prepare: Callable[..., Work],
     *,
     as_json: bool,
 ) -> None:
     from app.report.making import make_report
 
-    work = Work.prepare("report", *chosen, needs_source=not (target_only or kept))
+    work = prepare(needs_source=not (target_only or kept))
     file = output or Path(f"botdata-report-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.html")
     if not os.access(file.parent, os.W_OK):
         raise typer.BadParameter(f"no file can be made in {file.parent}", param_hint="--output")
@@ -153,13 +153,13 @@ def _words(found: Document) -> Words:
     yield f"Next: {found['next']}, to see whether anything has changed since"
 
 
-def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -> None:
+def _compare(file: Path, target_only: bool, prepare: Callable[..., Work], *, as_json: bool) -> None:
     from app.migration.tables.copy_table import name_of
     from app.report.check import check_report, read_report
 
     then = read_report(file)
     own = again(check=file, target_only=target_only)
-    work = Work.prepare("report", *chosen, needs_source=not target_only, own=own)
+    work = prepare(needs_source=not target_only, own=own)
     models = {name_of(table): table for table in work.metadata.tables.values()}
 
     async def compare() -> ReportChecked:
@@ -217,10 +217,13 @@ def checked_document(checked: ReportChecked, file: Path) -> Document:
         ok=checked.unchanged,
         file=str(file.absolute()),
         made_at=checked.made_at,
-        tables=[{"table": one.table, "verdict": one.verdict, **_plain(one)} for one in checked.tables],
+        tables=[
+            {
+                "table": one.table,
+                "verdict": one.verdict,
+                "source": asdict(one.source) if one.source else None,
+                "target": asdict(one.target) if one.target else None,
+            }
+            for one in checked.tables
+        ],
     )
-
-
-def _plain(table: TableChecked) -> dict[str, Any]:
-    sides = {"source": table.source, "target": table.target}
-    return {side: None if found is None else asdict(found) for side, found in sides.items()}

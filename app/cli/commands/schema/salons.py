@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from app.cli.options import AsJson
-from app.cli.render import Document, Words, document, progress, show
+from app.cli.progress import progress
+from app.cli.render import Document, Words, document, show
 from app.cli.running import load_settings, run_async
 from app.common.schemas import address_in, trouble_with_target
 from app.errors import MigrationError

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.cli.options import AsJson, SourceUrl
-from app.cli.render import Document, Words, complain, document, show
+from app.cli.render import Document, Words, complain, document, moment, show
 from app.cli.reports.cutover_words import ago
 from app.cli.running import load_settings
 from app.cli.work import Work
@@ -35,7 +35,7 @@ def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
     Example: botdata stream drop --source postgresql://reader@db.example/salon
     """
-    from app.migration.stream.status import drop_stream
+    from app.migration.stream.removal import drop_stream
 
     if source is not None or load_settings().migration_source is not None:
         work = _prepare("stream drop", source)
@@ -88,11 +88,6 @@ def _words(state: StreamStatus, found: Document) -> Words:
 
 def _document(found: StreamStatus, then: str | None) -> Document:
     known = found.known
-
-    def moment(name: str) -> str | None:
-        value = getattr(known, name) if known else None
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
-
     return document(
         "stream status",
         ok=found.is_well,
@@ -106,8 +101,8 @@ def _document(found: StreamStatus, then: str | None) -> Document:
         settled=known is not None and known.settled_lsn is not None,
         behind_bytes=found.behind_bytes,
         changes=known.changes if known else None,
-        committed_at=moment("committed_at"),
-        applied_at=moment("applied_at"),
+        committed_at=moment(known.committed_at) if known else None,
+        applied_at=moment(known.applied_at) if known else None,
         tables=sorted(known.tables) if known else [],
         set_aside=found.set_aside,
         back=[one.document | {"lost": found.lost_back.get(one.name)} for one in found.back],

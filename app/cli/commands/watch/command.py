@@ -22,8 +22,7 @@ from app.cli.commands.preflight import accepted_of
 from app.cli.commands.runs import runs_document
 from app.cli.options import Accept, AsJson, IgnoreColumn
 from app.cli.project import read_project
-from app.cli.render import Document, document, rounded, say, show
-from app.cli.reports.cutover_words import moment
+from app.cli.render import Document, document, moment, rounded, say, show
 from app.cli.running import load_settings, run_async
 from app.errors import BotdataError, MigrationError, SettingsError
 from app.privacy import mask_free_text
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.stages import Stage
     from app.settings import Settings
+    from app.watch.facts import Facts
     from app.watch.server import Move, Told
-    from app.watch.watcher import Facts, Watcher
+    from app.watch.watcher import Watcher
 
 
 _PORT = 8790
@@ -81,7 +81,6 @@ def watch(
 
 
 def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
-
     try:
         from app.watch.server import Server, listen
     except ModuleNotFoundError as error:
@@ -121,7 +120,7 @@ async def _until_stopped(
     import signal
 
     from app.common.background import end_task
-    from app.notify.troubles import looking
+    from app.notify.looking import looking
 
     shown = asyncio.create_task(showing)
     watching = asyncio.create_task(watcher.run())
@@ -143,7 +142,7 @@ async def _until_stopped(
 def mover(settings: Settings, thresholds: Thresholds) -> Move:
     """What moves the stage for the page, as the commands do."""
     from app.cutover.moves import steps
-    from app.notify.troubles import then_tell
+    from app.notify.looking import then_tell
     from app.watch.server import Told
 
     async def move(kind: str, seen: Stage) -> Told:
@@ -203,7 +202,6 @@ def watch_document(facts: Facts) -> Document:
 
 def masker(settings: Settings) -> Callable[[Any], Any]:
     """Masks phones in every text of a document, and the secrets of these settings in every sentence of it."""
-
     secrets = settings.secrets()
 
     def masked(value: Any) -> Any:

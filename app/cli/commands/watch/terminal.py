@@ -100,9 +100,7 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
             for one in cutover["processes"]
         ],
     )
-    for one in cutover["processes"]:
-        for line in reads_told(one["reads"]) if one["reads"] else ():
-            yield _line(f"{one['process']}: {line}")
+    yield from map(_line, reads_told(cutover["processes"]))
     waiting = [(kind, one) for kind, field in (("journal", "notes"), ("outbox", "outbox")) for one in cutover[field]]
     yield _table(
         ("waiting in", "table", "rows", "oldest", "failed"),

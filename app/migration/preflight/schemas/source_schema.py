@@ -10,7 +10,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.passages import generated_findings, is_copied, type_findings
 from app.migration.preflight.schemas.type_passages import UserType
 from app.migration.tables.copy_table import name_of, quoted
-from app.migration.tables.rights import grant_select
+from app.migration.tables.grants import grant_select
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from app.migration.retry import Patiently
 from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
-from app.migration.tables.rights import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
+from app.migration.tables.grants import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
 from app.migration.target.target_session import EXPOSE_SCHEMA
 from app.stores.supabase.answers import total_told
 from app.stores.supabase.client import SupabaseRest

@@ -172,7 +172,7 @@ def _relation(data: bytes) -> tuple[Message, int]:
 def _insert(data: bytes) -> tuple[Message, int]:
     _expect(data, 5, b"N")
     row, at = _row(data, 6)
-    return Insert(_oid(data, 1), row), at
+    return Insert(_oid(data), row), at
 
 
 def _update(data: bytes) -> tuple[Message, int]:
@@ -181,13 +181,13 @@ def _update(data: bytes) -> tuple[Message, int]:
         old, at = _row(data, at + 1)
     _expect(data, at, b"N")
     row, at = _row(data, at + 1)
-    return Update(_oid(data, 1), old, row), at
+    return Update(_oid(data), old, row), at
 
 
 def _delete(data: bytes) -> tuple[Message, int]:
     _expect(data, 5, b"KO")
     old, at = _row(data, 6)
-    return Delete(_oid(data, 1), old), at
+    return Delete(_oid(data), old), at
 
 
 def _truncate(data: bytes) -> tuple[Message, int]:
@@ -213,8 +213,9 @@ _READERS = {
 }
 
 
-def _oid(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4])
+def _oid(data: bytes) -> int:
+    """The table's, with which a change of a row begins."""
+    return int.from_bytes(data[1:5])
 
 
 def _expect(data: bytes, at: int, kinds: bytes) -> None:

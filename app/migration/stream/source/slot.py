@@ -1,5 +1,6 @@
 """The replication slot at the source: made, looked at, peeked into, advanced, dropped; and places in its log (LSNs)."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Collection
@@ -20,6 +21,8 @@ from app.stores.postgres.session import source_errors
 PLUGIN = "pgoutput"
 _FETCH_BYTES = 1_000_000  # of a fetch from the cursor
 _FIRST_ROWS, _MOST_ROWS = 500, 5_000
+_TRIES = 40  # to drop a slot that another session is reading still, as one that was killed does for a moment
+_BETWEEN_TRIES = 0.5  # seconds
 
 # The settings that shape values as text, for the transaction of one peek: a database or a role may have others, and a
 # pooler in transaction mode keeps none from one transaction to the next.
@@ -49,7 +52,7 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LI
 
 def stream_name(target: str) -> str:
     """The name of the slot and of the publication: a hash of the target's identity."""
-    return f"botdata_{hashlib.sha256(f'{target}'.encode()).hexdigest()[:16]}"
+    return f"botdata_{hashlib.sha256(target.encode()).hexdigest()[:16]}"
 
 
 async def target_identity(connection: AsyncConnection) -> str:
@@ -124,7 +127,14 @@ class StreamSlot:
         return parse_lsn(rows[0][0])
 
     async def drop(self) -> None:
-        """Drop it; nothing where it is not there."""
+        """Drop it, once no session reads it any more; nothing where it is not there."""
+        for _ in range(_TRIES):
+            look = await self.look()
+            if look is None:
+                return
+            if not look.active:
+                break
+            await asyncio.sleep(_BETWEEN_TRIES)
         await self._fetch(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
             sql.Literal(self.name),

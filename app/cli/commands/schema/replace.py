@@ -1,4 +1,4 @@
-"""The commands `botdata schema ...`."""
+"""The command `botdata schema replace`."""
 
 from __future__ import annotations
 
