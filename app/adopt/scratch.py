@@ -146,7 +146,10 @@ async def _made(connection: AsyncConnection, target: str, setting: str) -> Async
             left = await drop_database(connection, name, lambda: _session(target, setting))
         if left is not None:
             raise MigrationError(
-                left, step=STEP, pending="to drop it", next_step=NextStep(f"DROP DATABASE {name}; then: ", Command(STEP))
+                left,
+                step=STEP,
+                pending="to drop it",
+                next_step=NextStep(f"DROP DATABASE {name}; then: ", Command(STEP)),
             )
 
 

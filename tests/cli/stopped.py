@@ -1,6 +1,7 @@
-"""Runs a command many times, each time stopped at another turn of its event loop: `python -m tests.cli.stopped WORDS TURNS`.
+"""Runs a command many times, each time stopped at another turn of its event loop.
 
-It is imported once, and a process is forked for each turn, so that a stop takes no more than the command up to there.
+`python -m tests.cli.stopped WORDS TURNS PAUSE`, the first two as JSON. It is imported once, and a process is forked for
+each turn, so that a stop takes no more than the command up to there.
 For each it prints a line of JSON; the first turn that the command does not come to is the last.
 """
 
@@ -80,7 +81,8 @@ def main(words: list[str], turns: list[int], pause: float) -> None:
             output.seek(0)
             said = output.read().decode(errors="replace")
         stopped = "the stop\n" in said
-        print(json.dumps({"turn": turn, "stopped": stopped, "code": code, "said": said}), flush=True)
+        sys.stdout.write(json.dumps({"turn": turn, "stopped": stopped, "code": code, "said": said}) + "\n")
+        sys.stdout.flush()  # before the next fork
         if not stopped:
             break
 

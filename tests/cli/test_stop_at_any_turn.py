@@ -46,9 +46,7 @@ def _hang_in_the_copy(request: faults.Request) -> faults.Fault | None:
     return faults.delivered(faults.Delivery.NEVER) if request.parameter("order") else None
 
 
-def test_a_copy_whose_source_hangs(
-    tmp_path: Path, pages: PageServer, source_database: str, database_url: str
-) -> None:
+def test_a_copy_whose_source_hangs(tmp_path: Path, pages: PageServer, source_database: str, database_url: str) -> None:
     add_clients(source_database, 1)
     pages.hook = _hang_in_the_copy
     turns = range(40, 700, 150)

@@ -212,7 +212,9 @@ async def test_goes_on_when_the_target_was_lost_in_the_first_round(
         def lose_the_target(request: faults.Request) -> None:
             if request.parameter("order") and not following.told.notices:
                 admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-                admin.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [name])
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [name]
+                )
 
         pages.hook = lose_the_target
         for _ in range(1200):

@@ -22,8 +22,8 @@ from tests.cli.command import start
 from tests.migration.engine import add_clients, query
 from tests.rehearsal.left import databases_left, directories_left, not_removed
 from tests.support import faults
-from tests.support.postgres import amid_a_copy
 from tests.support.page_server import PageServer
+from tests.support.postgres import amid_a_copy
 
 _ID = secrets.token_hex(8)  # workers share a server
 _NAME = f"botdata_rehearsal_{_ID}"
