@@ -12,8 +12,8 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
 from app.adopt.scope import NOTHING_WRITTEN, PLATFORM_EXTENSIONS, STEP
-from app.common.background import end_all
 from app.errors import MigrationError
+from app.migration.target.database_drop import drop_database
 from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_column, fetch_value
@@ -143,8 +143,15 @@ async def _made(connection: AsyncConnection, target: str, setting: str) -> Async
     finally:
         if connection.closed:  # a task that is cancelled may take its session with it
             connection = await _session(target, setting)
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
-        await end_all(lambda: connection.execute(drop), connection.close)
+        async with connection:
+            left = await drop_database(connection, name, lambda: _session(target, setting))
+        if left is not None:
+            raise MigrationError(
+                left,
+                step=STEP,
+                pending="to drop it",
+                next_step=NextStep(f"DROP DATABASE {name}; then: ", Command(STEP)),
+            )
 
 
 # The roles that every project has; those that a dump names are made where it is loaded.

@@ -10,8 +10,9 @@ import sys
 from contextlib import suppress
 from itertools import takewhile
 
-# What imports make stays: to look through it again and again takes a tenth of a command's start.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+# What imports make stays: to look through it again and again takes a tenth of a command's start. A copy over REST has
+# its first page before there are so many.
+_OBJECTS_BETWEEN_COLLECTIONS = 250_000
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
 _RESUMED = ("copy", "migrate", "sync")
 _GROUPS = ("cutover", "fleet", "mirror", "quarantine", "schema", "stream")  # their commands have names of two words

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.errors import BotdataError, UnavailableError
+from app.migration.target.database_drop import drop_database
 from app.migration.target.target_session import explained
 from app.rehearsal.directories import delete_directory, directory_of, make_directory
 from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
@@ -209,8 +210,8 @@ async def _drop(server: AsyncConnection, places: Places, record: RehearsalRecord
         return []
     if found[0] != _mark(record.id) and (record.made or found[0] is not None or not await _is_empty(places, name)):
         return [f"{name} does not bear the mark of the rehearsal that is recorded: it is left as it is"]
-    await server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-    return []
+    left = await drop_database(server, name, places.server_session)
+    return [left] if left else []
 
 
 async def _is_empty(places: Places, name: str) -> bool:

@@ -8,14 +8,16 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
+from sqlalchemy.engine import make_url
 
 from app.adopt.proof import Difference, differences, read_catalog, without_rewordings
-from app.adopt.scratch import ScratchPlaces, scratch_database
+from app.adopt.scratch import Scratch, ScratchPlaces, scratch_database
+from app.errors import MigrationError
 from tests.adopt.adopting import adopt, check, run
 from tests.adopt.conftest import Project, load
 from tests.cli.command import start, wait_beside
 from tests.migration.engine import execute
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, amid_a_copy
 
 _SCHEMAS = ["public", 'Odd: %s "Schema".x']
 _CONFIGURED = "from sqlalchemy.orm import configure_mappers; import models; configure_mappers()"
@@ -180,3 +182,18 @@ async def test_a_scratch_database_goes_where_the_stop_comes_as_it_is_made(
     (name,) = made
     with psycopg.connect(postgres_server.admin_url) as looking:
         assert looking.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchall() == []
+
+
+async def test_a_scratch_database_that_another_clients_copy_keeps_is_named(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ScratchPlaces(None, postgres_server.admin_url, None)
+    with amid_a_copy(postgres_server.admin_url) as process, monkeypatch.context() as hurried:
+        hurried.setattr("app.migration.target.database_drop._PATIENCE", 0.2)
+        with pytest.raises(MigrationError, match=rf"{process} \(.*") as left:
+            async with asyncio.timeout(30), scratch_database(places, [], []) as scratch:
+                assert isinstance(scratch, Scratch)
+    name = str(make_url(scratch.url).database)
+    assert f"DROP DATABASE {name}; then: " in str(left.value.next_step)
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as tidying:
+        tidying.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

@@ -201,6 +201,33 @@ async def test_goes_on_when_either_end_was_away(pages: PageServer, source_databa
     assert len([notice for notice in following.told.notices if "trying again in" in notice]) >= 2
 
 
+async def test_goes_on_when_the_target_was_lost_in_the_first_round(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    _fill(source_database)
+    name = value(database_url, "SELECT current_database()")
+    following = Following(pages, database_url)
+    with psycopg.connect(database_url, dbname="postgres", autocommit=True) as admin:
+
+        def lose_the_target(request: faults.Request) -> None:
+            if request.parameter("order") and not following.told.notices:
+                admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [name]
+                )
+
+        pages.hook = lose_the_target
+        for _ in range(1200):
+            if len(following.told.notices) > 1 or following.task.done():
+                break
+            await asyncio.sleep(0.05)
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await following.rounds(2)
+    assert (await following.end()).complete
+    assert all("trying again in" in notice for notice in following.told.notices[:2])
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
 async def test_until_clean_gives_up_beside_a_writer(pages: PageServer, source_database: str, database_url: str) -> None:
     _fill(source_database)
     changes = 0

@@ -1,5 +1,6 @@
 """What a killed rehearsal left is removed by the next start, and nothing else is."""
 
+import asyncio
 import secrets
 import signal
 import socket
@@ -23,6 +24,7 @@ from tests.migration.engine import add_clients, query
 from tests.rehearsal.left import databases_left, directories_left, not_removed
 from tests.support import faults
 from tests.support.page_server import PageServer
+from tests.support.postgres import amid_a_copy
 
 _ID = secrets.token_hex(8)  # workers share a server
 _NAME = f"botdata_rehearsal_{_ID}"
@@ -75,6 +77,22 @@ async def test_a_server_that_starts_again_is_waited_for(
     assert (len(told), len(made.left)) == ((0, 0) if is_back else (1, 1))
     refusals = 0
     assert (await _next_start(target)).removed == (() if is_back else (made.name,))
+
+
+async def test_a_drop_that_another_clients_copy_holds_up_is_not_waited_for(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with amid_a_copy(target) as process, monkeypatch.context() as hurried:
+        hurried.setattr("app.migration.target.database_drop._PATIENCE", 0.2)
+        async with asyncio.timeout(30), throw_away_database(Places(target), told.append, stand_in=False) as made:
+            pass
+        (left,) = made.left
+        assert told == [f"LEFT: {left}"]
+        assert made.name in left
+        assert f"{process} (" in left
+        assert len((await _next_start(target)).left) == 1
+    assert (await _next_start(target)).removed == (made.name,)
 
 
 async def test_one_that_is_recorded_marked_and_not_owned_is_dropped(target: str) -> None:

@@ -177,7 +177,7 @@ async def test_none_is_closed_under_a_caller_who_still_waits(database_url: str) 
 async def test_one_that_is_made_for_a_caller_who_has_gone_is_the_next_ones(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Callers who wait for less than a login takes would never have one; and no more are open than the pool may have."""
+    """Callers who wait for less than a login takes would never have one; and the pool has no more than it may."""
     made: list[PooledConnection] = []
     go_on = asyncio.Event()
 

@@ -154,6 +154,15 @@ def describe() -> str:
 
 
 @contextmanager
+def amid_a_copy(url: str) -> Iterator[int]:
+    """The process of a session whose client stands still amid a COPY, as long as the context lasts."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TEMP TABLE arriving (value text)")
+        with connection.cursor().copy("COPY arriving FROM STDIN"):
+            yield connection.info.backend_pid
+
+
+@contextmanager
 def start_postgres_server() -> Iterator[PostgresServer]:
     """The chosen server, running until the end of the block."""
     match chosen_kind():

@@ -91,6 +91,7 @@ class Sync:
         """
         began = monotonic()
         failures = 0
+        has_begun = False
         while True:
             rounds = self.report.rounds
             self._is_connected = False
@@ -98,9 +99,10 @@ class Sync:
                 await self._connected()
                 break
             except MigrationError as error:
-                # Once it has followed, it waits for ends that cannot be opened, whatever they say.
+                # Once it has had both ends, it waits for those that cannot be opened, whatever they say.
                 passing = sync_run.may_pass(error) or not self._is_connected
-                if not (self._options.follow and self.report.rounds and passing):
+                has_begun = has_begun or self._is_connected
+                if not (self._options.follow and has_begun and passing):
                     raise
                 failures = failures + 1 if self.report.rounds == rounds else 1
                 wait = min(_LONGEST_WAIT, self._options.interval * 2 ** min(failures, 10))
