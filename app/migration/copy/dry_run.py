@@ -24,6 +24,7 @@ from app.migration.tables.described_table import describe
 from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
 from app.migration.whole import count_staged, staged
 from app.privacy import mask_phones
+from app.state.fetching import fetch_rows
 from app.stores.postgres.cursors import rendered
 
 STEP = "copy --dry-run"
@@ -220,13 +221,14 @@ class _Trial:
         shown = faults[: _EXAMPLES - len(done.examples)]
         key = statements.key_array(self._table, "s") if self._table.key else content_and_place(self._table, "s")
         number = sql.Identifier(number_column(self._table))
-        cursor = await self._connection.execute(
+        keyed = await fetch_rows(
+            self._connection,
             sql.SQL("SELECT s.{}, {} FROM pg_temp.{} s WHERE s.{} = ANY (%s)").format(
                 number, key, sql.Identifier(staging), number
             ),
             [[fault.number for fault in shown]],
         )
-        keys: dict[int, list[str]] = dict(await cursor.fetchall())
+        keys: dict[int, list[str]] = dict(keyed)
         mask = mask_phones if self._table.key_holds_phone else str
         done.examples += [
             Refusal(self._table.name, tuple(map(mask, keys[fault.number])), fault.sqlstate, place(fault))

@@ -18,7 +18,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
-from app.state.fetching import fetch_column, fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_value
 from app.stores.postgres.cursors import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
@@ -232,4 +232,4 @@ async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
 
 async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
     """The keys (text[]) that a query returns."""
-    return {tuple(row[0]) for row in await fetch_rows(connection, query)}
+    return set(map(tuple, await fetch_column(connection, query)))

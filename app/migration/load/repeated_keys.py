@@ -4,6 +4,7 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.load.bisection import Fault, number_column
 from app.migration.tables.copy_table import CopyTable
+from app.state.fetching import fetch_column, fetch_rows
 
 # The SQLSTATE that PostgreSQL itself has for the same key twice in one statement.
 REPEATED = "21000"
@@ -20,23 +21,22 @@ async def take_repeated(connection: AsyncConnection, table: CopyTable, staging: 
     key = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
     names = {"staging": sql.Identifier("pg_temp", staging), "number": number, "key": key}
     repeated = sql.SQL("SELECT min({number}) FROM {staging} GROUP BY {key} HAVING count(*) > 1").format(**names)
-    first = [row[0] for row in await (await connection.execute(repeated)).fetchall()]
+    first = await fetch_column(connection, repeated)
     if not first:
         return ()
     same = sql.SQL(" AND ").join(sql.SQL("s.{0} = f.{0}").format(sql.Identifier(column.name)) for column in table.key)
     differs = sql.SQL(" OR ").join(
         sql.SQL("s.{0}::text IS DISTINCT FROM f.{0}::text").format(sql.Identifier(name)) for name in table.names
     )
-    cursor = await connection.execute(
+    taken = await fetch_rows(
+        connection,
         sql.SQL(
             "UPDATE {staging} s SET {number} = -s.{number} FROM {staging} f WHERE f.{number} = ANY (%s) "
             "AND {same} AND s.{number} > f.{number} RETURNING -s.{number}, {differs}"
         ).format(same=same, differs=differs, **names),
         [first],
     )
-    return tuple(
-        Fault(position, REPEATED, _MESSAGE, None) for position, is_other in sorted(await cursor.fetchall()) if is_other
-    )
+    return tuple(Fault(position, REPEATED, _MESSAGE, None) for position, is_other in sorted(taken) if is_other)
 
 
 async def put_back(connection: AsyncConnection, table: CopyTable, staging: str, faults: tuple[Fault, ...]) -> None:

@@ -79,7 +79,7 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
         names=names,
         shown=sql.Literal(_SHOWN),
     )
-    rows = await (await connection.execute(query)).fetchall()
+    rows = await fetch_rows(connection, query)
     return Duplicates(rows[0][0] if rows else 0, tuple((tuple(values), tuple(keys)) for _, values, keys in rows))
 
 

@@ -20,6 +20,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.migration.verify.hash_comparison import record_equal_rows
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_column
 from app.state.runs import row_versions
 from app.stores.postgres.cursors import rendered
 
@@ -83,8 +84,7 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
         version=sql.Identifier(VERSION),
         different=different,
     )
-    cursor = await connection.execute(statement, [JsonBytes(body)])
-    return cursor.rowcount
+    return (await connection.execute(statement, [JsonBytes(body)])).rowcount
 
 
 async def still_listed(
@@ -217,6 +217,6 @@ class KeptKeys:
         """The keys, some thousands at a time; there are none any more after the last."""
         query = sql.SQL("SELECT key FROM {} WHERE number > %(after)s AND number <= %(after)s + {} ORDER BY number")
         for after in range(0, self.count, _PART):
-            cursor = await self._connection.execute(query.format(self._table, sql.Literal(_PART)), {"after": after})
-            yield [tuple(key) for (key,) in await cursor.fetchall()]
+            part = query.format(self._table, sql.Literal(_PART))
+            yield list(map(tuple, await fetch_column(self._connection, part, {"after": after})))
         await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._table))

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.schemas import DATA, Schemas, said
 from app.migration.tables.copy_table import CopyTable, label, quoted
-from app.state.fetching import Fetch, fetching
+from app.state.fetching import Fetch, fetch_value, fetching
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA
 
@@ -204,7 +204,7 @@ async def _set_further(connection: AsyncConnection, sequence: DatabaseSequence, 
     Between the look at where it stands and the setting, no row may be inserted by its default: the sequence would fall
     back afterwards. Its tables are locked for that, where the role may; a bare `nextval` is not kept out.
     """
-    if not await (await connection.execute(_further(sequence, values, sets=False))).fetchone():
+    if not await fetch_value(connection, _further(sequence, values, sets=False)):
         return
     async with connection.transaction():
         for schema, relation in sorted({(use.schema, use.relation) for use in sequence.uses}):

@@ -26,6 +26,7 @@ from app.errors import (
 )
 from app.migration.tables.rights import grant_of
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 from app.stores.postgres.database_url import shown_url
 from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
@@ -125,8 +126,7 @@ async def run_lock_holder(connection: AsyncConnection) -> str | None:
 
 async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
     lock = schemas_of(connection).lock(_RUN_LOCK)
-    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [lock])).fetchone()
-    if row and row[0]:
+    if await fetch_value(connection, "SELECT pg_try_advisory_lock(%s)", [lock]):
         return
     holder = await run_lock_holder(connection)
     who = f": {holder}" if holder else ""

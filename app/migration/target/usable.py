@@ -16,6 +16,7 @@ from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, identifier_of, named
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.leftovers import Unusable
+from app.state.fetching import fetch_column, fetch_each
 
 # Partitions and the tables that others inherit from hold each other's rows. A view that is made of another has a
 # longer way to the tables, so that the longest way is an order to refresh them in.
@@ -73,8 +74,7 @@ async def views_of(connection: AsyncConnection, tables: Sequence[Table]) -> list
 
 async def _made_of(connection: AsyncConnection, tables: Sequence[sql.Identifier]) -> list[MaterializedView]:
     names = [named(connection, table) for table in tables]
-    cursor = await connection.execute(_DEPENDENTS, {"tables": names})
-    return [MaterializedView(*row) for row in await cursor.fetchall()]
+    return await fetch_each(connection, MaterializedView, _DEPENDENTS, {"tables": names})
 
 
 async def refresh(
@@ -156,8 +156,8 @@ async def analyzing(connection: AsyncConnection, table: CopyTable) -> AsyncItera
 
 
 async def _invalid_indexes(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:
-    cursor = await connection.execute(_INVALID_INDEXES, [[named(connection, table.identifier) for table in tables]])
+    names = [named(connection, table.identifier) for table in tables]
     return [
         Unusable(f"index {name}", "it was never finished, so that no query uses it", f"REINDEX INDEX {name}")
-        for (name,) in await cursor.fetchall()
+        for name in await fetch_column(connection, _INVALID_INDEXES, [names])
     ]

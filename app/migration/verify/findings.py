@@ -28,6 +28,7 @@ from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
 from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_column
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
 from app.stores.postgres.cursors import rendered
@@ -211,8 +212,7 @@ class Findings:
             require_whole(listing, self.source, self.table, step="verify", pending=f"the rest of {self.table.name}")
             wanted = [json.dumps(self._not_given)]
             query = rendered(verify_statements.keys_in_source(self.table))
-            cursor = await self.connection.execute(query, wanted)
-            there = {tuple(row[0]) for row in await cursor.fetchall()}
+            there = set(map(tuple, await fetch_column(self.connection, query, wanted)))
         held = await keys_held(self.connection, self.table, self._not_given)
         if not_compared := there & held:
             raise MigrationError(

@@ -13,6 +13,7 @@ from app.migration.sources.source import Source, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault, read_page
 from app.migration.verify import statements as verify_statements
+from app.state.fetching import fetch_column, fetch_rows
 from app.stores.postgres.cursors import rendered
 
 
@@ -60,7 +61,7 @@ async def compare_page(connection: AsyncConnection, table: CopyTable, body: byte
 async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *, typed: bool) -> ComparedPage:
     query = rendered(verify_statements.compare_page(table, typed=typed))
     compared = ComparedPage()
-    for key, missing, columns, source, target in await (await connection.execute(query, [JsonBytes(body)])).fetchall():
+    for key, missing, columns, source, target in await fetch_rows(connection, query, [JsonBytes(body)]):
         if key is None:
             compared.key_hashes += map(int, target or ())
         else:
@@ -97,10 +98,9 @@ async def keys_held(connection: AsyncConnection, table: CopyTable, keys: Sequenc
         return set()
     wanted = [json.dumps(keys)]
     try:
-        cursor = await connection.execute(rendered(verify_statements.keys_held(table)), wanted)
+        held = await fetch_column(connection, rendered(verify_statements.keys_held(table)), wanted)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
-        as_text = rendered(verify_statements.keys_held(table, typed=False))
-        cursor = await connection.execute(as_text, wanted)
-    return {tuple(row[0]) for row in await cursor.fetchall()}
+        held = await fetch_column(connection, rendered(verify_statements.keys_held(table, typed=False)), wanted)
+    return set(map(tuple, held))

@@ -20,6 +20,7 @@ from app.migration.target.usable import MaterializedView, dependent_views
 from app.migration.verify.hash_comparison import HashedTable, Range, hash_both
 from app.migration.verify.options import Verification
 from app.migration.whole import Unpaired, bring_whole, contents, count_missing, pair, staged
+from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.state.runs import quarantine
 from app.state.runs.verifications import begin_verification, keep_verification
 
@@ -199,8 +200,7 @@ async def compare_views(
 
 
 async def _compare(connection: AsyncConnection, source: Source, view: MaterializedView) -> ViewCompared:
-    columns = await (await connection.execute(_columns(view))).fetchall()
-    table = _as_table(view, columns)
+    table = _as_table(view, await fetch_rows(connection, _columns(view)))
     if isinstance(source, PostgresSource):
         there = await source.fetch(sql.SQL(_THERE).format(sql.Literal(view.identifier.as_string(None))))
         if not there:
@@ -234,8 +234,7 @@ def _is_hidden(error: StoreError) -> bool:
 
 async def _judged(connection: AsyncConnection, compared: ViewCompared, table: CopyTable) -> ViewCompared:
     """Which of the two is stale, where the target's own definition can be asked."""
-    cursor = await connection.execute(_DEFINITION, [compared.view])
-    ((definition,),) = await cursor.fetchall()
+    definition = await fetch_value(connection, _DEFINITION, [compared.view])
     try:
         held = await _hash(connection, table, table.rows)
         fresh = await _hash(connection, table, sql.SQL("({}) AS fresh").format(sql.SQL(definition)))
@@ -253,8 +252,7 @@ async def _judged(connection: AsyncConnection, compared: ViewCompared, table: Co
 async def _hash(connection: AsyncConnection, table: CopyTable, rows: sql.Composed) -> Range:
     hashed = HashedTable(table, frozenset())
     query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}").format(hashed.row_hash, rows)
-    ((count, total),) = await (await connection.execute(query)).fetchall()
-    return Range(count, total)
+    return Range(*await fetch_row(connection, query))
 
 
 def _columns(view: MaterializedView) -> sql.Composed:

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from app.common.schemas import DATA, schemas_of
 from app.migration.preflight.schemas.type_passages import USER_TYPES, UserType
 from app.migration.tables.copy_table import label, schema_of
+from app.state.fetching import fetch_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ async def read_tables(connection: AsyncConnection, schema: str = DATA) -> dict[s
     """The tables and views of a schema by name (see `label`), without what extensions made."""
 
     async def rows(statement: str) -> list[tuple[Any, ...]]:
-        found = await (await connection.execute(statement, [schemas_of(connection).named(schema)])).fetchall()
+        found = await fetch_rows(connection, statement, [schemas_of(connection).named(schema)])
         return [(label(schema, name), *rest) for name, *rest in found]
 
     tables = {name: CatalogTable(name, kind, quoted) for name, kind, quoted in await rows(_TABLES)}

@@ -14,6 +14,7 @@ from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.schemas.type_passages import as_reflected, model_type, passage
 from app.migration.tables.copy_table import name_of
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 
 _SCHEMA = re.compile(r" ON \w+\.")
 
@@ -238,8 +239,8 @@ async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTab
     """The revision that a database says it is at."""
     if "alembic_version" not in catalog:
         return None
-    row = await (await connection.execute("SELECT version_num FROM <data schema>.alembic_version")).fetchone()
-    return row[0] if row else None
+    revision: str | None = await fetch_value(connection, "SELECT version_num FROM <data schema>.alembic_version")
+    return revision
 
 
 def not_there(revision: str | None, newest: str, *, upgrades: bool) -> TargetState:
