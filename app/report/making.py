@@ -28,7 +28,7 @@ from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table
-from app.migration.target.target_session import JsonBytes, explained, open_target, read_page
+from app.migration.target.target_session import as_json, explained, open_target, read_page
 from app.migration.whole import staged
 from app.next_step import Command, NextStep
 from app.report.facts import KIND, VERSION, digest_facts, gather, hash_facts, open_points
@@ -235,7 +235,7 @@ async def _hash_page(connection: AsyncConnection, table: CopyTable, body: bytes)
 async def _hash_texts(connection: AsyncConnection, table: CopyTable, body: bytes, text: _Text) -> dict[int, Bucket]:
     rows = sql.SQL("(WITH {} SELECT * FROM page)").format(page_rows(table))
     query = rendered(bucket_sums(table.name, _texts(table, rows, text)))
-    return read_sums(await (await connection.execute(query, [JsonBytes(body)])).fetchall())
+    return read_sums(await (await connection.execute(query, [as_json(body)])).fetchall())
 
 
 def _texts(table: CopyTable, rows: sql.Composable, text: _Text) -> sql.Composed:

@@ -21,7 +21,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
-from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
+from app.migration.target.target_session import as_json, explained, is_row_fault, open_target
 from app.migration.whole import count_staged, staged
 from app.privacy import mask_phones
 from app.state.fetching import fetch_rows
@@ -206,7 +206,7 @@ class _Trial:
     async def _whole(self, page: Page) -> bool:
         try:
             async with self._connection.transaction():
-                await self._connection.execute(self._load, [JsonBytes(page.body)])
+                await self._connection.execute(self._load, [as_json(page.body)])
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise

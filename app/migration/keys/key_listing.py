@@ -15,7 +15,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import VERSION, Source, ahead
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.fetching import fetch_column, fetch_value
@@ -157,7 +157,7 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
         walk = source.key_pages(table, versions=with_versions, as_rows=versions, backwards=backwards)
         async with aclosing(ahead(walk)) as pages:
             async for page in pages:
-                await connection.execute(add, [JsonBytes(page.body)])
+                await connection.execute(add, [as_json(page.body)])
                 rows += page.rows
         after = await known_count(source, table)
         counted = after if after is None or before is None else min(before, after)

@@ -9,7 +9,7 @@ from app.common.keys import Key
 from app.migration.load.statements import aliases, key_array, listed, names_of, typed_key_array
 from app.migration.sources.source import VERSION, Page, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
 from app.state.fetching import fetch_column, fetch_value
 from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias
@@ -28,7 +28,7 @@ async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) 
     query = sql.SQL("WITH {} SELECT {} FROM page p").format(
         versioned_rows(table, "page", table.key_size), typed_key_array(table, "p")
     )
-    return set(map(tuple, await fetch_column(connection, query, [JsonBytes(body)])))
+    return set(map(tuple, await fetch_column(connection, query, [as_json(body)])))
 
 
 def of_keys(table: CopyTable) -> sql.Composed:

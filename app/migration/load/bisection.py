@@ -16,7 +16,7 @@ from app.migration.load import statements
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.statements import listed
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.target_session import ROW_FAULTS, JsonBytes
+from app.migration.target.target_session import ROW_FAULTS, as_json
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
@@ -104,7 +104,7 @@ async def stage_page(connection: AsyncConnection, table: CopyTable, body: bytes)
             "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) "
             "WITH ORDINALITY"
         ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent),
-        [JsonBytes(body)],
+        [as_json(body)],
     )
     return staging, cursor.rowcount
 

@@ -26,7 +26,7 @@ from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
-from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.migration.target.target_session import as_json, is_row_fault
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_row
 from app.state.runs import checkpoints, quarantine, writes
@@ -106,7 +106,7 @@ class PageLoader:
         loaded = None
         async with self._transaction():
             try:
-                inserted, transaction = await fetch_row(self._connection, insert, [JsonBytes(page.body)])
+                inserted, transaction = await fetch_row(self._connection, insert, [as_json(page.body)])
             except psycopg.Error as error:
                 if not is_row_fault(error):
                     raise
@@ -125,7 +125,7 @@ class PageLoader:
 
     async def _whole(self, body: bytes) -> Loaded | None:
         """The counts; None where a row is at fault, or a key is there twice (rolled back to before the page)."""
-        parameters = [JsonBytes(body)]
+        parameters = [as_json(body)]
         try:
             async with self._connection.transaction():
                 replaced = 0

@@ -21,7 +21,7 @@ from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pace import Pace
 from app.migration.sources.source import Page, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
 from app.state.fetching import fetch_row, fetch_rows
 from app.state.runs import synced_tables
 
@@ -99,7 +99,7 @@ async def outdated(
         rows=table.rows,
         same=same_key(table),
     )
-    given = {"page": JsonBytes(body), "running": list(moment.running), "next": moment.next_xid}
+    given = {"page": as_json(body), "running": list(moment.running), "next": moment.next_xid}
     rows = await fetch_rows(connection, query, given)
     absent = frozenset(tuple(row[0]) for row in rows if row[1])
     is_known = moment.next_xid is not None

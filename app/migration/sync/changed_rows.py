@@ -17,7 +17,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
 from app.migration.verify.hash_comparison import record_equal_rows
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_column
@@ -84,7 +84,7 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
         version=sql.Identifier(VERSION),
         different=different,
     )
-    return (await connection.execute(statement, [JsonBytes(body)])).rowcount
+    return (await connection.execute(statement, [as_json(body)])).rowcount
 
 
 async def still_listed(
@@ -130,7 +130,7 @@ class WalkedKeys:
 
     async def add(self, body: bytes, rows: int) -> None:
         """Add the keys of a page."""
-        await self._connection.execute(self._add, [JsonBytes(body)])
+        await self._connection.execute(self._add, [as_json(body)])
         self._rows += rows
 
     async def left_out(self, source: Source, options: SyncOptions, *, deleted: Collection[Key] = ()) -> list[Key]:

@@ -12,7 +12,7 @@ from app.migration.keys import keyed_rows
 from app.migration.load.statements import key_array, listed, page_rows, same_key, text_differs, typed_key_array
 from app.migration.sources.source import VERSION
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes, read_page
+from app.migration.target.target_session import as_json, read_page
 from app.state.fetching import fetch_column
 from app.state.json_keys import keys_json
 from app.state.runs import before_images, row_versions, writes
@@ -121,7 +121,7 @@ async def _keep_rows(connection: AsyncConnection, query: sql.Composed, body: byt
     statement = rendered(query)
 
     async def keep(rows: bytes) -> list[int]:
-        return await fetch_column(connection, statement, [JsonBytes(rows)])
+        return await fetch_column(connection, statement, [as_json(rows)])
 
     async def keep_none(row: bytes) -> list[int]:
         return []

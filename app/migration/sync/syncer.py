@@ -24,7 +24,7 @@ from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
-from app.migration.sync.source_writers import RestWriter, SourceWriter, open_postgres_writer
+from app.migration.sync.source_writers import PostgresWriter, RestWriter, SourceWriter
 from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync.whole_tables import refuse_way_back
 from app.migration.tables.copy_table import CopyTable, name_of
@@ -120,7 +120,7 @@ class Sync:
                 return
             source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
-                engine = await self._engine(ends, connection, source, run)
+                engine = self._engine(ends, connection, source, run)
                 await self._rounds(engine, connection, tables)
             # One that is stopped while it is paused ends at once, and leaves the sequences to the next.
             if not options.dry_run and not (self.report.interrupted and self._pace.is_paused):
@@ -260,7 +260,7 @@ class Sync:
             if self._is_last(done, before) or await self._stopped_within(interval):
                 return
 
-    async def _engine(
+    def _engine(
         self, ends: AsyncExitStack, connection: AsyncConnection, source: Source, run: int
     ) -> ForwardSync | ReverseSync:
         if not self._options.reverse:
@@ -270,7 +270,8 @@ class Sync:
             writer = RestWriter(source)
         else:
             assert isinstance(source, PostgresSource)
-            writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
+            writer = PostgresWriter(source.url, source.limits)
+            ends.push_async_callback(writer.close)
         return self._back(connection, source, writer, run, self._options, self._progress)
 
     def _is_last(self, done: SyncRound, before: SyncRound | None) -> bool:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.adapt import Dumper
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import Json
 
 from app.common.driver_errors import missing_right, without_values
 from app.common.schemas import schemas_of
@@ -43,15 +43,9 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 """
 
 
-class JsonBytes(bytes):
-    """A page as it came, sent to PostgreSQL as a parameter without being parsed."""
-
-
-class _JsonBytesDumper(Dumper):
-    oid = psycopg.adapters.types["json"].oid
-
-    def dump(self, obj: JsonBytes) -> bytes:
-        return bytes(obj)
+def as_json(body: bytes) -> Json:
+    """A page as it came, as a parameter of a statement: it is sent without being parsed."""
+    return Json(body, bytes)
 
 
 @asynccontextmanager
@@ -87,9 +81,7 @@ async def connect_target(url: str, *, step: str) -> AsyncConnection:
         MigrationError: the address of a transaction pooler.
         psycopg.Error: it cannot be reached, or refuses the login.
     """
-    connection = await connect(url, setting="DATABASE_URL", step=step)
-    register_json_bytes(connection)
-    return connection
+    return await connect(url, setting="DATABASE_URL", step=step)
 
 
 async def connect_named(url: str, *, setting: str, step: str, pending: str) -> AsyncConnection:
@@ -108,11 +100,6 @@ async def connect_named(url: str, *, setting: str, step: str, pending: str) -> A
             pending=pending,
             next_step=NextStep(f"correct {setting}, or wait until the server is back, then: ", Command(step)),
         ) from error
-
-
-def register_json_bytes(connection: AsyncConnection) -> None:
-    """Let a connection take pages as parameters."""
-    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
 
 
 async def run_lock_holder(connection: AsyncConnection) -> str | None:
@@ -156,11 +143,6 @@ CONFLICTS = {"23505", "23P01"}
 def is_row_fault(error: psycopg.Error) -> bool:
     """Whether a row is to blame, so that the page without it can go in."""
     return error.sqlstate is not None and error.sqlstate[:2] in ROW_FAULTS
-
-
-def place_of(error: psycopg.Error) -> str | None:
-    """The constraint or column that a driver error names."""
-    return error.diag.constraint_name or error.diag.column_name
 
 
 @contextmanager
@@ -240,7 +222,7 @@ def _remedy(error: psycopg.Error) -> tuple[str | Command, ...]:
 
 def _in_words(error: psycopg.Error) -> str:
     if error.sqlstate is not None:
-        place = missing_right(error) or place_of(error)
+        place = missing_right(error) or error.diag.constraint_name or error.diag.column_name
         return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
     if isinstance(error, psycopg.OperationalError):
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password

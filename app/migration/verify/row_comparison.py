@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from app.common.keys import Key
 from app.migration.sources.source import Source, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes, is_row_fault, read_page
+from app.migration.target.target_session import as_json, is_row_fault, read_page
 from app.migration.verify import statements as verify_statements
 from app.state.fetching import fetch_column, fetch_rows
 from app.stores.postgres.cursors import rendered
@@ -61,7 +61,7 @@ async def compare_page(connection: AsyncConnection, table: CopyTable, body: byte
 async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *, typed: bool) -> ComparedPage:
     query = rendered(verify_statements.compare_page(table, typed=typed))
     compared = ComparedPage()
-    for key, missing, columns, source, target in await fetch_rows(connection, query, [JsonBytes(body)]):
+    for key, missing, columns, source, target in await fetch_rows(connection, query, [as_json(body)]):
         if key is None:
             compared.key_hashes += map(int, target or ())
         else:
