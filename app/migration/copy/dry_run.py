@@ -13,7 +13,6 @@ from sqlalchemy import Table
 from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
-from app.migration.load.narrowing import ensure_refusal
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved, choose_moved, exact_count, pick_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -184,7 +183,7 @@ class _Trial:
             yield pages
 
     async def _try(self, page: Page, done: TableTried) -> None:
-        await ensure_refusal(self._connection, self._trial)
+        await statements.ensure_refusal(self._connection, self._trial)
         async with self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if self._piece is None and await self._whole(page):

@@ -9,7 +9,7 @@ from psycopg.pq import TransactionStatus
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.load import statements
+from app.migration.load.statements import aliases, key_array, listed, names_of, same_key_text
 from app.migration.sources.moved_tables import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
@@ -69,7 +69,7 @@ async def source_keys(
     Yields:
         How many there are. It may not be whole: see `require_whole`.
     """
-    await connection.execute(statements.create_source_keys(table))
+    await connection.execute(create_source_keys(table))
     try:
         if versions:
             column = sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
@@ -147,7 +147,7 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
     """
     await connection.execute("ALTER TABLE pg_temp.source_keys ADD COLUMN botdata_walk smallint")
     with_versions = versions and bool(table.version)
-    add = rendered(statements.add_source_keys(table, versions=versions))
+    add = rendered(add_source_keys(table, versions=versions))
     listing, most = KeyListing(1, 0, 0), 0
     before: int | None = None
     for number in range(_LISTINGS):
@@ -190,7 +190,7 @@ async def _explained(connection: AsyncConnection, source: RestSource, table: Cop
         sql.SQL(
             "SELECT {key} FROM source_keys s GROUP BY 1 HAVING NOT bool_or(botdata_walk = 2) "
             "OR (bool_or(botdata_walk = 0) AND NOT bool_or(botdata_walk = 1)) LIMIT {most}"
-        ).format(key=statements.key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1)),
+        ).format(key=key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1)),
     )
     left = [tuple(key) for key in gone]
     if len(left) > _MOST_GONE:
@@ -213,7 +213,7 @@ async def _listing(
     twice = None
     if different < rows and first:
         twice_there = sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
-        if key := await fetch_value(connection, twice_there.format(statements.key_array(table, "s"))):
+        if key := await fetch_value(connection, twice_there.format(key_array(table, "s"))):
             shown = ", ".join("NULL" if part is None else part for part in key)
             twice = mask_phones(shown) if table.key_holds_phone else shown
     return KeyListing(counted, rows, different, twice)
@@ -221,7 +221,7 @@ async def _listing(
 
 async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
     """Rows in the target's table."""
-    return int(await fetch_value(connection, statements.count_rows(table)))
+    return int(await fetch_value(connection, sql.SQL("SELECT count(*) FROM {}").format(table.rows)))
 
 
 async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
@@ -233,3 +233,52 @@ async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
 async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
     """The keys (text[]) that a query returns."""
     return set(map(tuple, await fetch_column(connection, query)))
+
+
+def create_source_keys(table: CopyTable, name: str = "source_keys") -> sql.Composed:
+    """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
+    return sql.SQL("CREATE TEMP TABLE {} ({})").format(
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+    )
+
+
+def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bool) -> sql.Composed:
+    """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
+    version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
+    return sql.SQL(
+        "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
+        "INSERT INTO {} SELECT {}{version} FROM p"
+    ).format(
+        names_of(table.key),
+        aliases(table.key),
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+        version=version,
+        typed=sql.SQL("{} text").format(version) if versions else version,
+    )
+
+
+def missing_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the source (text[]) that the target does not hold."""
+    return sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
+    ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
+
+
+def extra_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the target (text[]) that the source does not hold."""
+    return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
+        key=key_array(table, "t"), table=table.rows, same=same_source_key(table)
+    )
+
+
+def same_source_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the row `s` of `source_keys`."""
+    return same_key_text(table, "s", typed=lambda column: column.zoned)

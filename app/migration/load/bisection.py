@@ -13,7 +13,6 @@ from typing import NamedTuple
 from psycopg import AsyncConnection, sql
 
 from app.migration.load import statements
-from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.statements import listed
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.target_session import ROW_FAULTS, as_json
@@ -137,7 +136,7 @@ async def load_rows(
     Raises:
         psycopg.Error: something else than a row is at fault; nothing is loaded once the transaction is rolled back.
     """
-    await ensure_refusal(connection, table)
+    await statements.ensure_refusal(connection, table)
     if not (table.has_only and table.key):
         await connection.execute(statements.create_marks())
     function = await _function(connection, table, staging)

@@ -18,7 +18,6 @@ from app.migration.load.bisection import (
     number_column,
     stage_page,
 )
-from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
@@ -85,7 +84,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
-        await ensure_refusal(self._connection, self._table)
+        await statements.ensure_refusal(self._connection, self._table)
         if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
             return loaded
         async with self._transaction():

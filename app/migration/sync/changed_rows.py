@@ -9,10 +9,16 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.keys.key_listing import require_whole, select_keys, source_keys
+from app.migration.keys.key_listing import (
+    add_source_keys,
+    create_source_keys,
+    require_whole,
+    same_source_key,
+    select_keys,
+    source_keys,
+)
 from app.migration.keys.keyed_rows import versioned_rows
-from app.migration.load import statements
-from app.migration.load.statements import key_array, listed, same_key, same_source_key, text_differs
+from app.migration.load.statements import key_array, listed, same_key, text_differs
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
@@ -117,7 +123,7 @@ class WalkedKeys:
         self._table = table
         digest = hashlib.sha256(table.name.encode()).hexdigest()[:16]
         self._listed, self._walked = f"listed_{digest}", f"walked_{digest}"
-        self._add = rendered(statements.add_source_keys(table, self._walked, versions=False))
+        self._add = rendered(add_source_keys(table, self._walked, versions=False))
         self._rows = 0
 
     async def keep(self) -> None:
@@ -126,7 +132,7 @@ class WalkedKeys:
         await self._connection.execute(
             sql.SQL("ALTER TABLE pg_temp.source_keys RENAME TO {}").format(sql.Identifier(self._listed))
         )
-        await self._connection.execute(statements.create_source_keys(self._table, self._walked))
+        await self._connection.execute(create_source_keys(self._table, self._walked))
 
     async def add(self, body: bytes, rows: int) -> None:
         """Add the keys of a page."""
@@ -169,7 +175,7 @@ class WalkedKeys:
         query = sql.SQL(
             "SELECT DISTINCT {} FROM pg_temp.{} s WHERE NOT EXISTS (SELECT FROM pg_temp.{} w WHERE {}){} LIMIT {}"
         ).format(
-            statements.key_array(self._table, "s"),
+            key_array(self._table, "s"),
             sql.Identifier(self._listed),
             sql.Identifier(self._walked),
             same("w"),

@@ -10,10 +10,10 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_listing import count_target, require_whole, source_keys
-from app.migration.load import statements
+from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
+from app.migration.load.statements import key_array
 from app.migration.runs.report import refusals_of
 from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -107,8 +107,8 @@ class ForwardSync(Direction[_Look]):
         stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
-            gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
-            key = statements.key_array(table, "s")
+            gone = await CandidateDeletions.read(self._connection, extra_keys(table), self._options)
+            key = key_array(table, "s")
             changed = await changed_rows.changed_keys(
                 self._connection, self._source, table, self._options, stand=stand, missing=True
             )

@@ -24,9 +24,8 @@ from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
-from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
+from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, keys_in_source, look_at
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_column
 from app.state.runs import quarantine
@@ -211,7 +210,7 @@ class Findings:
         async with source_keys(self.connection, self.source, self.table) as listing:
             require_whole(listing, self.source, self.table, step="verify", pending=f"the rest of {self.table.name}")
             wanted = [json.dumps(self._not_given)]
-            query = rendered(verify_statements.keys_in_source(self.table))
+            query = rendered(keys_in_source(self.table))
             there = set(map(tuple, await fetch_column(self.connection, query, wanted)))
         held = await keys_held(self.connection, self.table, self._not_given)
         if not_compared := there & held:

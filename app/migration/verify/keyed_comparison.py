@@ -10,8 +10,7 @@ from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.migration.keys.key_listing import count_target, require_whole, source_keys
-from app.migration.load import statements
+from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
 from app.migration.runs.report import TableVerified
 from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, shown_count
 from app.migration.sources.postgres.null_keys import refuse_null_keys
@@ -20,12 +19,11 @@ from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.sequences import raise_sequences
-from app.migration.verify import statements as verify_statements
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.options import Verification
-from app.migration.verify.row_comparison import compare_page
+from app.migration.verify.row_comparison import compare_page, key_fingerprint, keys_not_compared
 from app.state.fetching import fetch_row
 from app.state.runs.verifications import begin_verification, keep_verification
 
@@ -197,7 +195,7 @@ async def compare_by_pages(
         missing = missing or any(row.missing for row in compared.unequal)
         await findings.suspect((row.key for row in compared.unequal), in_source=True)
         progress.advance(table.name, page.rows)
-    held = await fetch_row(connection, verify_statements.key_fingerprint(table))
+    held = await fetch_row(connection, key_fingerprint(table))
     if missing or held != (rows, sum(hashes)) or await known_count(source, table) != rows:
         rows += await _compare_the_rest(connection, source, table, findings, hashes)
     return rows, held[0]
@@ -210,19 +208,17 @@ async def _compare_the_rest(
     rows = 0
     async with source_keys(connection, source, table) as listing:
         require_whole(listing, source, table, step="verify", pending=f"the rest of {table.name}")
-        await connection.execute(verify_statements.CREATE_COMPARED)
+        await connection.execute("CREATE TEMP TABLE compared_keys (h bigint)")
         try:
-            async with connection.cursor() as cursor, cursor.copy(verify_statements.COPY_COMPARED) as copied:
+            async with connection.cursor() as cursor, cursor.copy("COPY compared_keys FROM STDIN") as copied:
                 for one in hashes:
                     await copied.write_row((one,))
             await connection.execute("ANALYZE compared_keys")
-            query = verify_statements.keys_not_compared(table).as_string(connection)
+            query = keys_not_compared(table).as_string(connection)
             async for keys in stream_keys(connection, query):
                 rows += len(keys)
                 await findings.look(keys)
-            async for keys in stream_keys(
-                connection, statements.extra_keys(table).as_string(connection) + " ORDER BY 1"
-            ):
+            async for keys in stream_keys(connection, extra_keys(table).as_string(connection) + " ORDER BY 1"):
                 await findings.suspect(keys, in_source=False)
         finally:
             if not connection.broken and not connection.closed:

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from app.migration.keys.key_listing import count_keys, count_target, require_whole, source_keys
-from app.migration.load import statements
+from app.migration.keys.key_listing import (
+    count_keys,
+    count_target,
+    extra_keys,
+    missing_keys,
+    require_whole,
+    source_keys,
+)
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, find_firing
@@ -37,5 +43,5 @@ async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTa
     """
     async with source_keys(connection, source, table) as listing:
         require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
-        query = statements.extra_keys(table) if more > 0 else statements.missing_keys(table)
+        query = extra_keys(table) if more > 0 else missing_keys(table)
         return min(await count_keys(connection, quarantine.not_refused(table.name, query)), abs(more))
