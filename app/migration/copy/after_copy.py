@@ -14,9 +14,9 @@ from app.migration.runs.report import TableCopied, refusals_of
 from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.columns_of_both import of_other_parts
+from app.migration.target.interference import find_writers
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
-from app.migration.verify.rows_beside import find_writers
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine

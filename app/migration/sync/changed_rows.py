@@ -11,7 +11,10 @@ from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.keys.key_listing import (
     add_source_keys,
+    count_keys,
     create_source_keys,
+    extra_keys,
+    missing_keys,
     require_whole,
     same_source_key,
     select_keys,
@@ -27,7 +30,7 @@ from app.migration.target.target_session import as_json
 from app.migration.verify.hash_comparison import record_equal_rows
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_column
-from app.state.runs import row_versions
+from app.state.runs import quarantine, row_versions
 from app.stores.postgres.cursors import rendered
 
 
@@ -107,6 +110,21 @@ async def still_listed(
         require_whole(listing, source, table, step="sync", pending="the rest of this round")
         query = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))
         return len(await select_keys(connection, query.as_string(connection)) & set(keys))
+
+
+async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTable, more: int) -> int:
+    """How many rows the target holds that the source does not, or (where it holds fewer) the other way round.
+
+    A trigger or a rule of a table that comes later may have written them, after this table was brought. A mirror may
+    write too, and so the number alone proves nothing: what it wrote is in the source as well.
+
+    Args:
+        more: how many rows more the target holds than were left there; negative where it holds fewer.
+    """
+    async with source_keys(connection, source, table) as listing:
+        require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
+        query = extra_keys(table) if more > 0 else missing_keys(table)
+        return min(await count_keys(connection, quarantine.not_refused(table.name, query)), abs(more))
 
 
 _PART = 10_000

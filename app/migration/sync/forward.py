@@ -34,11 +34,10 @@ from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import Interference, silenced
+from app.migration.target.interference import Interference, find_writers, silenced
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
-from app.migration.verify.rows_beside import counts_of, find_writers, rows_beside
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 
@@ -78,7 +77,8 @@ class ForwardSync(Direction[_Look]):
     async def _begin(self, tables: Sequence[CopyTable]) -> None:
         self._unexplained.clear()
         self._writers = await find_writers(self._connection, tables)
-        self._before = await counts_of(self._connection, tables) if self._writers else {}
+        counted = tables if self._writers else ()
+        self._before = {table.name: await count_target(self._connection, table) for table in counted}
 
     async def _finish(self, looks: Sequence[_Look], done: Mapping[str, TableSynced]) -> None:
         if self._options.dry_run:
@@ -95,7 +95,7 @@ class ForwardSync(Direction[_Look]):
             name = table.name
             left = self._before[name] + done[name].inserted - done[name].deleted
             more = await count_target(self._connection, table) - left
-            if more and (beside := await rows_beside(self._connection, self._source, table, more)):
+            if more and (beside := await changed_rows.rows_beside(self._connection, self._source, table, more)):
                 done[name].unsettled += beside
                 ran = ", ".join(map(str, self._writers))
                 self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")

@@ -91,6 +91,12 @@ async def find_firing(connection: AsyncConnection, tables: Sequence[CopyTable]) 
     return list(found)
 
 
+async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
+    """Those that may write to other tables when this program inserts or deletes rows."""
+    found = await find_firing(connection, tables)
+    return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
+
+
 async def on_deletions(connection: AsyncConnection, table: CopyTable) -> list[str]:
     """The triggers and rules that a deletion meets, in words."""
     found = await find_firing(connection, [table])

@@ -17,7 +17,7 @@ from typing import IO, Self
 from psycopg import AsyncConnection, sql
 
 from app.common.deadlines import cancel
-from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.moved_tables import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyColumn, CopyTable, named

@@ -12,8 +12,7 @@ from psycopg import AsyncConnection
 
 from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
 from app.migration.runs.report import TableVerified
-from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, shown_count
-from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, refuse_null_keys, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable

@@ -26,7 +26,7 @@ class SnapshotSession:
     """
 
     def __init__(self, source: PostgresSource, snapshot: str) -> None:
-        self._source = source
+        self.source = source
         self._snapshot = snapshot
         self._connection: AsyncConnection | None = None
 
@@ -39,7 +39,7 @@ class SnapshotSession:
         connection = self._connection
         if connection is None or connection.info.transaction_status not in _USABLE:
             await self.close()
-            self._connection = connection = await self._source.connect()
+            self._connection = connection = await self.source.connect()
         with source_errors():
             if connection.info.transaction_status == TransactionStatus.INERROR:
                 await connection.execute("ROLLBACK")
