@@ -1,8 +1,8 @@
 """A copy for trial: every row into a temporary table like the target's, one table at a time, dropped after."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -10,7 +10,6 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
 from app.migration.runs.report import Refusal
@@ -157,7 +156,10 @@ class _Trial:
         return done
 
     async def _try_pages(self, done: TableTried) -> None:
-        async with self._pages() as pages:
+        pages = self._source.pages(self._table)
+        if self._sample is not None:
+            pages = self._source.rows_by_key(self._table, await pick_keys(self._source, self._table, self._sample))
+        async with aclosing(pages):  # type: ignore[type-var]
             async for page in pages:
                 await self._try(page, done)
                 self._progress.advance(self._table.name, page.rows)
@@ -173,15 +175,6 @@ class _Trial:
             await self._note(staging, outcome.faults, done)
             self._progress.advance(self._table.name, rows)
 
-    @asynccontextmanager
-    async def _pages(self) -> AsyncIterator[AsyncIterator[Page]]:
-        if self._sample is None:
-            pages = self._source.pages(self._table)
-        else:
-            pages = self._source.rows_by_key(self._table, await pick_keys(self._source, self._table, self._sample))
-        async with aclosing(pages):  # type: ignore[type-var]
-            yield pages
-
     async def _try(self, page: Page, done: TableTried) -> None:
         await statements.ensure_refusal(self._connection, self._trial)
         async with self._connection.transaction():
@@ -189,12 +182,7 @@ class _Trial:
             if self._piece is None and await self._whole(page):
                 done.tried += page.rows
                 return
-            try:
-                staging, rows = await stage_page(self._connection, self._trial, page.body)
-            except psycopg.Error as error:
-                if not is_row_fault(error):
-                    raise
-                raise UnavailableError("a page from the source is not whole JSON") from error
+            staging, rows = await stage_page(self._connection, self._trial, page.body)
             outcome = await load_rows(
                 self._connection, self._trial, staging, low=1, high=rows, most=rows + 1, piece=self._piece or rows
             )

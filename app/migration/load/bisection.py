@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import NamedTuple
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
+from app.errors import UnavailableError
 from app.migration.load import statements
 from app.migration.load.statements import listed
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.target_session import ROW_FAULTS, as_json
+from app.migration.target.target_session import ROW_FAULTS, as_json, is_row_fault
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
@@ -94,18 +96,19 @@ async def stage_page(connection: AsyncConnection, table: CopyTable, body: bytes)
         The temporary table's name, and how many rows there are.
 
     Raises:
-        psycopg.Error: class 22: the page is not JSON.
+        UnavailableError: the page is not JSON: it was cut or garbled on its way.
     """
     staging = await empty_staging(connection, table)
     sent = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(alias(i))) for i in range(len(table.columns)))
-    cursor = await connection.execute(
-        sql.SQL(
-            "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) "
-            "WITH ORDINALITY"
-        ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent),
-        [as_json(body)],
-    )
-    return staging, cursor.rowcount
+    insert = sql.SQL(
+        "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) WITH ORDINALITY"
+    ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent)
+    try:
+        return staging, (await connection.execute(insert, [as_json(body)])).rowcount
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        raise UnavailableError("a page from the source is not whole JSON") from error
 
 
 def first_piece(rows: int, refused: int) -> int:

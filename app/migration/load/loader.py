@@ -7,7 +7,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.errors import MigrationError, UnavailableError
+from app.errors import MigrationError
 from app.migration.load import statements
 from app.migration.load.bisection import (
     LARGEST_PIECE,
@@ -142,12 +142,7 @@ class PageLoader:
             return None
 
     async def _in_pieces(self, page: Page) -> Loaded:
-        try:
-            staging, rows = await stage_page(self._connection, self._table, page.body)
-        except psycopg.Error as error:
-            if not is_row_fault(error):
-                raise
-            raise UnavailableError("a page from the source is not whole JSON") from error
+        staging, rows = await stage_page(self._connection, self._table, page.body)
         loaded = await load_staged(
             self._connection,
             self._table,

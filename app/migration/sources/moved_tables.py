@@ -117,7 +117,7 @@ async def exact_count(source: Source, table: CopyTable) -> int:
     except CountTimeoutError:
         if not isinstance(source, RestSource):
             raise
-        return await source.listed_count(table)
+        return sum([page.rows async for page in source.key_pages(table)])
 
 
 async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:

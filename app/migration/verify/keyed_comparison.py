@@ -4,26 +4,30 @@ from __future__ import annotations  # array[int] has no meaning at run time befo
 
 import asyncio
 from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
+from app.migration.load.loader import PageLoader
+from app.migration.load.mirrored_meanwhile import UnlockedReading, this_moment
 from app.migration.runs.report import TableVerified
 from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, refuse_null_keys, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Progress, Source
+from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.sequences import raise_sequences
 from app.migration.verify.findings import Findings, stream_keys
-from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.options import Verification
 from app.migration.verify.row_comparison import compare_page, key_fingerprint, keys_not_compared
 from app.state.fetching import fetch_row
+from app.state.runs import quarantine
 from app.state.runs.verifications import begin_verification, keep_verification
 
 _LOOKED_AT_ONCE = 1000
@@ -66,9 +70,6 @@ class KeyedComparison:
         """
         connection, source, progress, options = work.connection, work.source, work.progress, work.options
         began = monotonic()
-        fixer = None
-        if work.run is not None:
-            fixer = Fixer(connection, source, described, work.run, options.permit, most_refused=options.most_refused)
         findings = Findings(
             connection,
             source,
@@ -76,7 +77,7 @@ class KeyedComparison:
             pause=options.pause,
             most=options.most_differences,
             recount=not isinstance(source, PostgresSource),
-            fixer=fixer,
+            fix=None if work.run is None else _fixing(work, work.run, described),
             stream=work.stream if work.stream is not None and table.name in work.stream.tables else None,
         )
         began_at = await begin_verification(connection)
@@ -99,7 +100,7 @@ class KeyedComparison:
         began, table, findings, sampled = monotonic(), self.table, self.findings, self.sampled
         source_rows, target_rows = self.source_rows, self.target_rows
         await findings.finish()
-        if findings.fixer is not None:
+        if work.run is not None:
             await raise_sequences(connection, table)
         if findings.fixed:
             target_rows = await count_target(connection, table)
@@ -132,6 +133,27 @@ class KeyedComparison:
             seconds=self.seconds + monotonic() - began,
             counts_agree=agree,
         )
+
+
+def _fixing(work: Verification, run: int, table: CopyTable) -> Callable[[Sequence[Key]], Awaitable[None]]:
+    """For `verify --fix`: loads rows as the source has them now; those that the target refuses go into quarantine."""
+    connection, source, options = work.connection, work.source, work.options
+    loader = PageLoader(connection, table, run, step=options.permit.step, most_refused=options.most_refused)
+
+    async def load(page: Page) -> None:
+        await loader.load(page, checkpoint=False)
+
+    def read(keys: Sequence[Key]) -> AsyncIterator[Page]:
+        return source.rows_by_key(table, keys)
+
+    async def fix(keys: Sequence[Key]) -> None:
+        moment = await this_moment(connection, table)
+        reading = UnlockedReading(connection, options.permit, table, read, load, source.pace)
+        for page in [page async for page in read(keys)]:
+            await reading.bring(page, moment)
+        await quarantine.leave_to_run(connection, run, table.name, keys)
+
+    return fix
 
 
 async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:

@@ -16,7 +16,7 @@ from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.preflight.schemas.type_passages import catalog_name
 from app.migration.retry import Patiently
-from app.migration.sources.rest.lateness import Lateness
+from app.migration.sources.rest.part_reader import count_in_time
 from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.rights import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
@@ -196,15 +196,12 @@ class TableLooker:
     async def _first(self, select: str) -> tuple[list[dict[str, Any]], int | None]:
         builder = selected(self._rest.table(self._table.name, self._schema), select).limit(1)
 
-        lateness = Lateness(self._name)
-
         async def ask() -> tuple[list[dict[str, Any]], int | None]:
-            with lateness.told():
-                response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
+            response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
             return records_of(response.content), total_told(response.headers)
 
         try:
-            return await self._patiently(ask)
+            return await count_in_time(self._patiently, self._name, ask)
         except CountTimeoutError as error:
             self._find(
                 "source-count-unknown",

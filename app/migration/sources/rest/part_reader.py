@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.common.keys import Key
-from app.errors import CountTimeoutError, UnavailableError
+from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
 from app.migration.retry import Patiently
 from app.migration.sources.rest.key_filters import Heirs, key_groups, where_keys
-from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import VERSION, Page, key_of, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
@@ -211,6 +210,31 @@ def _length(item: str) -> int:
 _Answer = TypeVar("_Answer")
 
 
+async def count_in_time(patiently: Patiently, name: str, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """The answer of a count, which is not asked for again where it takes too long: one timeout, or two of a gateway.
+
+    Raises:
+        CountTimeoutError: it takes too long.
+    """
+    by_gateway = 0
+
+    async def once() -> _Answer:
+        nonlocal by_gateway
+        try:
+            return await ask()
+        except StoreTimeoutError as error:
+            if error.sqlstate not in {None, "57014"}:  # a lock or a deadlock passes
+                raise
+            raise CountTimeoutError(f"counting {name} took too long: {error}") from error
+        except UnavailableError as error:
+            by_gateway += "[HTTP 504]" in str(error)
+            if by_gateway > 1:
+                raise CountTimeoutError(f"counting {name} took too long: {error}") from error
+            raise
+
+    return await patiently(once)
+
+
 class RowCounter:
     """Counts exactly, and does not ask twice where that took too long.
 
@@ -225,29 +249,23 @@ class RowCounter:
         self._tell = tell
         self._given_up: set[str] = set()
 
-    def gave_up(self, table: CopyTable) -> bool:
-        """Whether a count of the table took too long before."""
-        return table.name in self._given_up
-
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows, from the Content-Range of a page of one row.
 
         Raises:
             CountTimeoutError: it took too long, now or before.
         """
-        lateness = Lateness(table.name)
 
         async def ask() -> int:
-            with lateness.told():
-                total, rows = await self._ask(table, "exact")
+            total, rows = await self._ask(table, "exact")
             if total is None or (total == 0) != (rows == 0):
                 raise UnavailableError("Supabase gave no exact count")
             return total
 
-        if self.gave_up(table):
+        if table.name in self._given_up:
             raise CountTimeoutError(f"counting {table.name} took too long before")
         try:
-            return await self._patiently(ask)
+            return await count_in_time(self._patiently, table.name, ask)
         except CountTimeoutError:
             self._given_up.add(table.name)
             self._tell(

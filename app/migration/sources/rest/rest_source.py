@@ -34,6 +34,10 @@ class RestSource:
         url: the project's URL, for messages.
         on_retry: called with a sentence each time that a request is to be tried again.
         pace: how much may be asked; None: as much as it gives.
+
+    Attributes:
+        label: the host of the project.
+        setting: what names its address.
     """
 
     def __init__(
@@ -49,21 +53,12 @@ class RestSource:
         self.pace = pace or Pace()
         self.limits = self.pace.limits(limits or Limits())
         self.on_retry = on_retry
-        self._host = source_label(url)
+        self.label = source_label(url)
+        self.setting = "SUPABASE_URL"
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
         self.told_settings: set[str] = set()  # those whose values were seen to be right: see text_settings
         self.heirs = Heirs(rest, self.patiently)
         self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)
-
-    @property
-    def label(self) -> str:
-        """The host of the project."""
-        return self._host
-
-    @property
-    def setting(self) -> str:
-        """The setting that names it."""
-        return "SUPABASE_URL"
 
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows, from the Content-Range of a page of one row.
@@ -109,10 +104,6 @@ class RestSource:
         most = 10 * self.limits.page_rows
         async for page in self._walk(question, None, rows=self.pace.most_rows(most) if as_rows else most):
             yield page
-
-    async def listed_count(self, table: CopyTable) -> int:
-        """The number of rows by a listing of the keys, for a table that the server cannot count."""
-        return sum([page.rows async for page in self.key_pages(table)])
 
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
@@ -274,7 +265,7 @@ class RestSource:
             async with self.pace.request():
                 return await ask()
 
-        return await patiently(paced, self.limits, self.on_retry, self._host)
+        return await patiently(paced, self.limits, self.on_retry, self.label)
 
     async def _read(self, builder: Any, most_bytes: int) -> tuple[bytes, int | None] | None:
         """An answer as `SupabaseRest.read_at_most` gives it, whose bytes are counted."""
