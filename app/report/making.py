@@ -29,7 +29,7 @@ from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table
 from app.migration.target.target_session import as_json, explained, open_target, read_page
-from app.migration.whole import staged
+from app.migration.whole import STAGING, staged
 from app.next_step import Command, NextStep
 from app.report.facts import KIND, VERSION, digest_facts, gather, hash_facts, open_points
 from app.state.digests import (
@@ -202,8 +202,8 @@ async def digest_source(
             progress.advance(table.name, page.rows)
     else:
         assert isinstance(source, PostgresSource)  # over REST such a table is not moved
-        async with staged(connection, source, table) as staging:
-            texts = _texts(table, sql.Identifier("pg_temp", staging), _of_source)
+        async with staged(connection, source, table):
+            texts = _texts(table, sql.Identifier("pg_temp", STAGING), _of_source)
             buckets = read_sums(await fetch_rows(connection, bucket_sums(table.name, texts)))
     return _kept(table, "source", source.label, made_at, await known_count(source, table), buckets)
 

@@ -19,8 +19,8 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
-from app.migration.target.target_session import as_json, explained, is_row_fault, open_target
-from app.migration.whole import count_staged, staged
+from app.migration.target.target_session import as_json, dropped_after, explained, is_row_fault, open_target
+from app.migration.whole import STAGING, staged
 from app.privacy import mask_phones
 from app.state.fetching import fetch_rows
 from app.stores.postgres.cursors import rendered
@@ -141,8 +141,8 @@ class _Trial:
         done = TableTried(self._table.name, rows)
         wanted = rows if self._sample is None else min(rows, self._sample)
         self._progress.begin(self._table.name, wanted, 0)
-        self._places = await trial_table.create(self._connection, self._table)
-        try:
+        async with dropped_after(self._connection, trial_table.NAME):
+            self._places = await trial_table.create(self._connection, self._table)
             began = monotonic()
             if self._table.key:
                 await self._try_pages(done)
@@ -150,9 +150,6 @@ class _Trial:
                 await self._try_whole(done)
             done.seconds = monotonic() - began
             done.bytes = await trial_table.size(self._connection)
-        finally:
-            if not self._connection.broken and not self._connection.closed:
-                await trial_table.drop(self._connection)
         return done
 
     async def _try_pages(self, done: TableTried) -> None:
@@ -167,12 +164,11 @@ class _Trial:
     async def _try_whole(self, done: TableTried) -> None:
         """All rows of a table without a key at once."""
         assert isinstance(self._source, PostgresSource)
-        async with staged(self._connection, self._source, self._table) as staging, self._connection.transaction():
+        async with staged(self._connection, self._source, self._table) as rows, self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            rows = await count_staged(self._connection, staging)
-            outcome = await load_rows(self._connection, self._trial, staging, low=1, high=rows, most=rows + 1)
+            outcome = await load_rows(self._connection, self._trial, STAGING, rows, most=rows + 1)
             done.tried += rows
-            await self._note(staging, outcome.faults, done)
+            await self._note(STAGING, outcome.faults, done)
             self._progress.advance(self._table.name, rows)
 
     async def _try(self, page: Page, done: TableTried) -> None:
@@ -184,7 +180,7 @@ class _Trial:
                 return
             staging, rows = await stage_page(self._connection, self._trial, page.body)
             outcome = await load_rows(
-                self._connection, self._trial, staging, low=1, high=rows, most=rows + 1, piece=self._piece or rows
+                self._connection, self._trial, staging, rows, most=rows + 1, piece=self._piece or rows
             )
             self._piece = first_piece(rows, len(outcome.faults)) if outcome.faults else None
             done.tried += rows

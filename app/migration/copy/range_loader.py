@@ -21,12 +21,10 @@ from app.migration.sources.postgres.streams import pipe
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
 from app.migration.target.target_session import is_row_fault
-from app.migration.whole import replace_rows
+from app.migration.whole import STAGING, replace_rows
 from app.state.fetching import fetch_value
 from app.state.runs.checkpoints import finish_range
 from app.stores.supabase.grammar import alias
-
-_STAGING = "staging"
 
 
 class KeyRange(NamedTuple):
@@ -186,10 +184,10 @@ class RangeLoader:
         async with self._target.transaction(), loading(self._target, self._run, table):
             # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
             await self._target.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            await self._target.execute(sql.SQL("{} ON COMMIT DROP").format(create_staging(table, _STAGING, same)))
-            rows = await self._pipe(job, key_range, sql.Identifier("pg_temp", _STAGING), same)
+            await self._target.execute(sql.SQL("{} ON COMMIT DROP").format(create_staging(table, STAGING, same)))
+            rows = await self._pipe(job, key_range, sql.Identifier("pg_temp", STAGING), same)
             await self._target.execute(
-                sql.SQL("CREATE INDEX ON pg_temp.{} ({})").format(sql.Identifier(_STAGING), number)
+                sql.SQL("CREATE INDEX ON pg_temp.{} ({})").format(sql.Identifier(STAGING), number)
             )
             if table.key:
                 loaded = await load_staged(
@@ -198,14 +196,11 @@ class RangeLoader:
                     self._run,
                     step="copy",
                     most_refused=self._most_refused,
-                    staging=_STAGING,
-                    low=1,
-                    high=rows,
+                    staging=STAGING,
+                    rows=rows,
                 )
             else:
-                done = await replace_rows(
-                    self._target, table, self._run, _STAGING, step="copy", most_refused=self._most_refused
-                )
+                done = await replace_rows(self._target, table, self._run, step="copy", most_refused=self._most_refused)
                 loaded = done.loaded
             await self._record(table, key_range, loaded)
         return loaded

@@ -5,7 +5,6 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection, sql
-from psycopg.pq import TransactionStatus
 
 from app.common.keys import Key
 from app.errors import MigrationError
@@ -15,7 +14,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import VERSION, Source, ahead
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import as_json
+from app.migration.target.target_session import as_json, dropped_after
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.fetching import fetch_column, fetch_value
@@ -69,8 +68,8 @@ async def source_keys(
     Yields:
         How many there are. It may not be whole: see `require_whole`.
     """
-    await connection.execute(create_source_keys(table))
-    try:
+    async with dropped_after(connection, "source_keys"):
+        await connection.execute(create_source_keys(table))
         if versions:
             column = sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
             await connection.execute(column)
@@ -81,9 +80,6 @@ async def source_keys(
             listing = await _walk(connection, source, table, versions=versions)
         await connection.execute("ANALYZE source_keys")
         yield listing
-    finally:
-        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
-            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
 
 
 def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step: str, pending: str) -> None:

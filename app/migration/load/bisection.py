@@ -123,13 +123,12 @@ async def load_rows(
     connection: AsyncConnection,
     table: CopyTable,
     staging: str,
+    rows: int,
     *,
-    low: int,
-    high: int,
     most: int,
     piece: int = LARGEST_PIECE,
 ) -> LoadOutcome:
-    """Load the rows numbered low to high of a temporary table that has an index on the number.
+    """Load the rows of a temporary table, which are numbered from 1 and have an index on the number.
 
     Args:
         staging: its columns are the number and each of the table's, as text or of the source's type.
@@ -143,8 +142,8 @@ async def load_rows(
     if not (table.has_only and table.key):
         await connection.execute(statements.create_marks())
     function = await _function(connection, table, staging)
-    query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function))
-    inserted, updated, transactions, *reasons = await fetch_row(connection, query, [low, high, piece, most])
+    query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s)").format(sql.Identifier(function))
+    inserted, updated, transactions, *reasons = await fetch_row(connection, query, [rows, piece, most])
     return LoadOutcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
 
 
@@ -163,7 +162,7 @@ async def _function(connection: AsyncConnection, table: CopyTable, staging: str)
         # A generic plan finds the piece by the number's index; the temporary table has no statistics to do better.
         await connection.execute(
             sql.SQL(
-                "CREATE FUNCTION pg_temp.{}(low bigint, high bigint, piece bigint, most bigint, "
+                "CREATE FUNCTION pg_temp.{}(high bigint, piece bigint, most bigint, "
                 "OUT inserted bigint, OUT updated bigint, OUT transactions text[], OUT refused bigint[], "
                 "OUT sqlstates text[], OUT messages text[], OUT places text[]) "
                 "LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS {}"
@@ -182,9 +181,9 @@ _BODY = """
 #variable_conflict use_column
 <<loading>>
 DECLARE
-    first bigint := low;
+    first bigint := 1;
     last bigint;
-    faulty bigint := low - 1; -- the last row of a piece that failed, and whose first part has gone in since
+    faulty bigint := 0; -- the last row of a piece that failed, and whose first part has gone in since
     suspect bigint := 0; -- the row at which it failed; -1: it was not that one
     size bigint := least(piece, {largest});
     deleted bigint := 0;
@@ -229,8 +228,8 @@ BEGIN
                 messages := messages || message_;
                 places := places || coalesce(nullif(constraint_, ''), nullif(column_, ''));
                 first := first + 1;
-                faulty := low - 1;
-                size := least({largest}, greatest({smallest}, sqrt(2 * (first - low) / cardinality(refused))::bigint));
+                faulty := 0;
+                size := least({largest}, greatest({smallest}, sqrt(2 * (first - 1) / cardinality(refused))::bigint));
             END IF;
         END;
     END LOOP;

@@ -150,8 +150,7 @@ class PageLoader:
             step=self._step,
             most_refused=self._most_refused,
             staging=staging,
-            low=1,
-            high=rows,
+            rows=rows,
             piece=self._piece or rows,
         )
         self._piece = first_piece(rows, len(loaded.refused)) if loaded.refused else None
@@ -165,9 +164,8 @@ async def load_staged(
     *,
     step: str,
     most_refused: int,
-    staging: str = "staging",
-    low: int,
-    high: int,
+    staging: str,
+    rows: int,
     piece: int = LARGEST_PIECE,
 ) -> Loaded:
     """Load rows that wait in a temporary table, and put those that the target refuses into quarantine.
@@ -178,7 +176,7 @@ async def load_staged(
         step: the command that loads, for its errors.
         staging: a temporary table with an index on `number_column(table)`, the rows' numbers, and with the table's
             columns, as text or of the source's types.
-        low, high: the first and the last number to load.
+        rows: how many there are, numbered from 1.
         piece: rows of the first try.
 
     Raises:
@@ -186,8 +184,8 @@ async def load_staged(
         MigrationError: more rows were refused than `most_refused`.
     """
     repeated = await take_repeated(connection, table, staging) if table.key else ()
-    outcome = await load_rows(connection, table, staging, low=low, high=high, piece=piece, most=most_refused + 1)
-    loaded = Loaded(outcome.inserted, outcome.updated, high - low + 1, set(outcome.transactions))
+    outcome = await load_rows(connection, table, staging, rows, piece=piece, most=most_refused + 1)
+    loaded = Loaded(outcome.inserted, outcome.updated, rows, set(outcome.transactions))
     if repeated:
         await put_back(connection, table, staging, repeated)
     faults = outcome.faults + repeated

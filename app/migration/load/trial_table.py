@@ -54,10 +54,5 @@ async def size(connection: AsyncConnection) -> int:
     return int(await fetch_value(connection, "SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)]))
 
 
-async def drop(connection: AsyncConnection) -> None:
-    """Drop it with its rows."""
-    await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_HERE))
-
-
 async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
     return await fetch_rows(connection, _UNIQUE_INDEXES, [named(connection, table)])

@@ -204,9 +204,8 @@ async def replay_batch(
         # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
         replaces = permit.overwrite and authority.mirrored(table.name) is None
         later = set() if replaces or not table.key else await _leave_later(connection, table, run, staging)
-        outcome = await load_rows(
-            connection, table, name, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
-        )
+        count = len(numbers)
+        outcome = await load_rows(connection, table, name, count, most=count + 1, piece=count)
         faults = {numbers[fault.number - 1]: fault for fault in outcome.faults}
         await quarantine.note_faults(connection, [fault._replace(number=number) for number, fault in faults.items()])
         kept = {numbers[position - 1] for position in later}

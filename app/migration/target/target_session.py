@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Json
 
@@ -228,6 +228,17 @@ def _in_words(error: psycopg.Error) -> str:
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
         return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost: {said}"
     return "the driver could not carry out a statement on the target"
+
+
+@asynccontextmanager
+async def dropped_after(connection: AsyncConnection, *tables: str) -> AsyncIterator[None]:
+    """Temporary tables, made before or in the context, are there no more after it."""
+    try:
+        yield
+    finally:
+        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
+            names = sql.SQL(", ").join(sql.Identifier("pg_temp", table) for table in tables)
+            await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
 
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.sequences import raise_sequences
+from app.migration.target.target_session import dropped_after
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.options import Verification
@@ -229,8 +230,8 @@ async def _compare_the_rest(
     rows = 0
     async with source_keys(connection, source, table) as listing:
         require_whole(listing, source, table, step="verify", pending=f"the rest of {table.name}")
-        await connection.execute("CREATE TEMP TABLE compared_keys (h bigint)")
-        try:
+        async with dropped_after(connection, "compared_keys"):
+            await connection.execute("CREATE TEMP TABLE compared_keys (h bigint)")
             async with connection.cursor() as cursor, cursor.copy("COPY compared_keys FROM STDIN") as copied:
                 for one in hashes:
                     await copied.write_row((one,))
@@ -241,7 +242,4 @@ async def _compare_the_rest(
                 await findings.look(keys)
             async for keys in stream_keys(connection, extra_keys(table).as_string(connection) + " ORDER BY 1"):
                 await findings.suspect(keys, in_source=False)
-        finally:
-            if not connection.broken and not connection.closed:
-                await connection.execute("DROP TABLE compared_keys")
     return rows

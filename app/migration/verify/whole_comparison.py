@@ -65,8 +65,8 @@ async def compare_whole(
     theirs, ours = await whole_hashes(connection, source, table)
     if theirs == ours:
         return WholeFound(Unpaired(theirs.rows, ours.rows))
-    async with staged(connection, source, table) as staging:
-        counts = await pair(connection, table, staging)
+    async with staged(connection, source, table):
+        counts = await pair(connection, table)
         refused = await _refused_contents(connection, table) if counts.missing else {}
         return WholeFound(
             counts,
