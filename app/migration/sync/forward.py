@@ -108,36 +108,28 @@ class ForwardSync(Direction[_Look]):
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             gone = await CandidateDeletions.read(self._connection, extra_keys(table), self._options)
-            key = key_array(table, "s")
-            changed = await changed_rows.changed_keys(
-                self._connection, self._source, table, self._options, stand=stand, missing=True
-            )
+            changed = await self._changed(table, stand=stand, missing=True)
             waiting, unlisted = await quarantine.waiting_rows(
                 self._connection,
                 table.name,
-                key=key,
+                key=key_array(table, "s"),
                 first=sql.Identifier(table.key[0].name),
                 version=sql.Identifier(VERSION),
             )
-            if not self._options.dry_run:
-                await row_versions.forget_gone(self._connection, table.name, key)
-            listed = WalkedKeys(self._connection, table)
-            if changed is None:
-                await listed.keep()
         if not self._options.dry_run:
-            arrived = set(waiting) - set(changed) if changed is not None else set()
+            arrived = set() if isinstance(changed, WalkedKeys) else set(waiting) - set(changed)
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
             # What arrived is equal by now, by way of the source.
             await quarantine.leave(self._connection, table.name, [*absent, *arrived])
         known = self._waiting.get(table.name, {})
         if (
-            changed is not None
+            not isinstance(changed, WalkedKeys)
             and not gone.count
             and all(key in known and known[key] == waiting.get(key) for key in changed)
         ):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, listed if changed is None else changed, gone, begun)
+        return _Look(table, changed, gone, begun)
 
     async def _delete(self, look: _Look, keys: list[Key], done: TableSynced) -> None:
         table = look.table
