@@ -240,11 +240,10 @@ def _further(sequence: DatabaseSequence, values: Iterable[sql.Composed], *, sets
 
 
 def _furthest_value(sequence: DatabaseSequence, use: Use) -> sql.Composed:
-    column, table = sql.Identifier(use.column), sql.Identifier(use.schema, use.relation)
-    if use.is_integer:
-        return _furthest(sequence, sql.SQL("SELECT {} AS v FROM {}").format(column, table))
-    text = sql.SQL("{}::text").format(column)
-    return _furthest(sequence, sql.SQL("SELECT {} AS v FROM {}").format(_number(text), table))
+    column = sql.SQL("{}" if use.is_integer else "{}::text").format(sql.Identifier(use.column))
+    number = column if use.is_integer else _number(column)
+    query = sql.SQL("SELECT {} AS v FROM {}").format(number, sql.Identifier(use.schema, use.relation))
+    return _furthest(sequence, query)
 
 
 def _furthest_refused(sequence: DatabaseSequence, use: Use) -> sql.Composed:

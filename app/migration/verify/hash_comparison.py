@@ -169,9 +169,14 @@ class HashedTable:
         cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or c.holds_xml)
         return cls(await source.own(table), cast), cls(table, cast)
 
-    def whole(self) -> sql.Composed:
-        """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""
-        return sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}").format(self.row_hash, self.table.rows)
+    def whole(self, rows: sql.Composed | None = None) -> sql.Composed:
+        """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast.
+
+        Args:
+            rows: what stands after FROM in place of the table.
+        """
+        query = sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}")
+        return query.format(self.row_hash, rows or self.table.rows)
 
     def ranges(self, bits: int) -> sql.Composed:
         """Rows of: a range's number, its count of rows, the sum of their hashes (numeric).

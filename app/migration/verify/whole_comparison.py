@@ -250,9 +250,8 @@ async def _judged(connection: AsyncConnection, compared: ViewCompared, table: Co
 
 
 async def _hash(connection: AsyncConnection, table: CopyTable, rows: sql.Composed) -> Range:
-    hashed = HashedTable(table, frozenset())
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}").format(hashed.row_hash, rows)
-    return Range(*await fetch_row(connection, query))
+    _, *found = await fetch_row(connection, HashedTable(table, frozenset()).whole(rows))
+    return Range(*found)
 
 
 def _columns(view: MaterializedView) -> sql.Composed:

@@ -22,40 +22,31 @@ from app.stores.supabase.request_parameters import address_length, selected
 
 @dataclass(frozen=True, slots=True)
 class PageQuestion:
-    """What is asked of a table: its columns, the select list, and the names that its answers' rows have.
+    """What is asked of a table.
 
     Attributes:
+        columns: the key's first.
+        versions: its rows' versions too.
+        backwards: from the last key to the first.
         as_rows: what comes counts as rows for the rate: not where only the keys are listed as a proof.
     """
 
     table: CopyTable
     columns: Sequence[CopyColumn]
     versions: bool
-    select: str
-    names: Set[str]
     backwards: bool = False
     as_rows: bool = True
 
-    @classmethod
-    def of(
-        cls,
-        table: CopyTable,
-        columns: Sequence[CopyColumn],
-        versions: bool,
-        *,
-        backwards: bool = False,
-        as_rows: bool = True,
-    ) -> PageQuestion:
-        """The question for some columns of a table, the key's first, and `versions` of its rows.
+    @property
+    def select(self) -> str:
+        """The select list."""
+        listed = as_text([column.name for column in self.columns])
+        return f"{listed},{version_item(self.table)}" if self.versions else listed
 
-        Args:
-            backwards: from the last key to the first.
-        """
-        select = as_text([column.name for column in columns])
-        names = {alias(position) for position in range(len(columns))}
-        if versions:
-            select, names = f"{select},{version_item(table)}", names | {VERSION}
-        return cls(table, columns, versions, select, names, backwards, as_rows)
+    @property
+    def names(self) -> Set[str]:
+        """The names that the answers' rows have."""
+        return {alias(position) for position in range(len(self.columns))} | ({VERSION} if self.versions else set())
 
 
 def version_item(table: CopyTable) -> str:

@@ -88,7 +88,7 @@ class RestSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows after a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(PageQuestion.of(table, table.columns, versions), after):
+        async for page in self._walk(PageQuestion(table, table.columns, versions), after):
             yield page
 
     async def key_pages(
@@ -100,7 +100,7 @@ class RestSource:
             as_rows: each counts as a row for the rate.
             backwards: from the last key to the first, which would leave out other rows than the first walk.
         """
-        question = PageQuestion.of(table, table.key, versions, backwards=backwards, as_rows=as_rows)
+        question = PageQuestion(table, table.key, versions, backwards=backwards, as_rows=as_rows)
         most = 10 * self.limits.page_rows
         async for page in self._walk(question, None, rows=self.pace.most_rows(most) if as_rows else most):
             yield page
@@ -110,7 +110,7 @@ class RestSource:
     ) -> AsyncIterator[Page]:
         """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
         await self.heirs.learn(table)
-        question = PageQuestion.of(table, table.columns, versions)
+        question = PageQuestion(table, table.columns, versions)
         beside = address_length(self._selected(table, question.select))
         if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
             async for page in self._parts_by_key(question, keys):
