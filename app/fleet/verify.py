@@ -25,7 +25,7 @@ from app.migration.sources.rest.key_role import require_service_key
 from app.migration.tables.copy_table import name_of
 from app.migration.target.foreign_keys import unproved_keys
 from app.migration.target.target_session import explained
-from app.migration.target.usable import views_of
+from app.migration.target.usable import dependent_views
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
@@ -220,7 +220,7 @@ class Verifications:
             await may_read(connection, "verifications")
             and await equal_since(connection, source, names, since)
             and not await unproved_keys(connection)
-            and not await views_of(connection, self.tables)  # whether they are stale, a verify alone says
+            and not await dependent_views(connection, self.tables)  # whether they are stale, a verify alone says
         )
 
 

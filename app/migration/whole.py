@@ -210,7 +210,7 @@ async def _delete_extra(connection: AsyncConnection, table: CopyTable, run: int)
         "{} t JOIN {} u ON t.tableoid = u.relation AND t.ctid = u.place WHERE t.xmin::text NOT IN {}"
     ).format(table.rows, UNPAIRED, writes.ours(table.name))
     key = sql.SQL("ARRAY[{}]").format(content(table, "t"))
-    image = before_images.image(table.kept, "t")
+    image = before_images.image(table.kept)
     keep = before_images.keep_images(run, table.name, key=key, image=image, rows=here)
     kept = (await connection.execute(keep)).rowcount
     await connection.execute(

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.migration.load import statements, trial_table
-from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
+from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page, waiting_key
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved, choose_moved, exact_count, pick_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -166,9 +166,9 @@ class _Trial:
         assert isinstance(self._source, PostgresSource)
         async with staged(self._connection, self._source, self._table) as rows, self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            outcome = await load_rows(self._connection, self._trial, STAGING, rows, most=rows + 1)
+            _, faults = await load_rows(self._connection, self._trial, STAGING, rows, most=rows + 1)
             done.tried += rows
-            await self._note(STAGING, outcome.faults, done)
+            await self._note(STAGING, faults, done)
             self._progress.advance(self._table.name, rows)
 
     async def _try(self, page: Page, done: TableTried) -> None:
@@ -179,12 +179,12 @@ class _Trial:
                 done.tried += page.rows
                 return
             staging, rows = await stage_page(self._connection, self._trial, page.body)
-            outcome = await load_rows(
+            _, faults = await load_rows(
                 self._connection, self._trial, staging, rows, most=rows + 1, piece=self._piece or rows
             )
-            self._piece = first_piece(rows, len(outcome.faults)) if outcome.faults else None
+            self._piece = first_piece(rows, len(faults)) if faults else None
             done.tried += rows
-            await self._note(staging, outcome.faults, done)
+            await self._note(staging, faults, done)
 
     async def _whole(self, page: Page) -> bool:
         try:
@@ -202,12 +202,11 @@ class _Trial:
 
         done.refused.update((fault.sqlstate, place(fault)) for fault in faults)
         shown = faults[: _EXAMPLES - len(done.examples)]
-        key = statements.key_array(self._table, "s") if self._table.key else content_and_place(self._table, "s")
         number = sql.Identifier(number_column(self._table))
         keyed = await fetch_rows(
             self._connection,
             sql.SQL("SELECT s.{}, {} FROM pg_temp.{} s WHERE s.{} = ANY (%s)").format(
-                number, key, sql.Identifier(staging), number
+                number, waiting_key(self._table), sql.Identifier(staging), number
             ),
             [[fault.number for fault in shown]],
         )

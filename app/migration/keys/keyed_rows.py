@@ -15,18 +15,18 @@ from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias
 
 
-def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
-    """A CTE with the first columns of the page in parameter 1, as text, and its rows' versions."""
+def versioned_rows(table: CopyTable, columns: int) -> sql.Composed:
+    """A CTE `page` with the first columns of the page in parameter 1, as text, and its rows' versions."""
     some = table.columns[:columns]
     return sql.SQL(
-        "{} ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
-    ).format(sql.Identifier(name), names_of(some), aliases(some), version=sql.Identifier(VERSION))
+        "page ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
+    ).format(names_of(some), aliases(some), version=sql.Identifier(VERSION))
 
 
 async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
     """The keys of a page as the target writes them."""
     query = sql.SQL("WITH {} SELECT {} FROM page p").format(
-        versioned_rows(table, "page", table.key_size), typed_key_array(table, "p")
+        versioned_rows(table, table.key_size), typed_key_array(table)
     )
     return set(map(tuple, await fetch_column(connection, query, [as_json(body)])))
 

@@ -6,7 +6,6 @@ most O(log piece) statements.
 """
 
 import hashlib
-from dataclasses import dataclass
 from math import isqrt
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import UnavailableError
 from app.migration.load import statements
 from app.migration.load.statements import listed
+from app.migration.runs.report import Loaded
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.target_session import ROW_FAULTS, as_json, is_row_fault
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
@@ -33,20 +33,6 @@ class Fault(NamedTuple):
     sqlstate: str
     message: str
     place: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOutcome:
-    """What loading from a staging table did.
-
-    Attributes:
-        transactions: the xmin of the rows written; several, since each piece is a subtransaction.
-    """
-
-    inserted: int
-    updated: int
-    transactions: frozenset[str]
-    faults: tuple[Fault, ...]
 
 
 def number_column(table: CopyTable) -> str:
@@ -127,13 +113,16 @@ async def load_rows(
     *,
     most: int,
     piece: int = LARGEST_PIECE,
-) -> LoadOutcome:
+) -> tuple[Loaded, tuple[Fault, ...]]:
     """Load the rows of a temporary table, which are numbered from 1 and have an index on the number.
 
     Args:
         staging: its columns are the number and each of the table's, as text or of the source's type.
         most: refused rows after which it ends early.
         piece: rows of the first try.
+
+    Returns:
+        What went in, by several transactions, since each piece is a subtransaction; and the refused rows.
 
     Raises:
         psycopg.Error: something else than a row is at fault; nothing is loaded once the transaction is rolled back.
@@ -144,7 +133,7 @@ async def load_rows(
     function = await _function(connection, table, staging)
     query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s)").format(sql.Identifier(function))
     inserted, updated, transactions, *reasons = await fetch_row(connection, query, [rows, piece, most])
-    return LoadOutcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
+    return Loaded(inserted, updated, rows, set(transactions)), tuple(map(Fault, *reasons))
 
 
 async def _function(connection: AsyncConnection, table: CopyTable, staging: str) -> str:
@@ -275,8 +264,10 @@ def content(table: CopyTable, row: str) -> sql.Composed:
     return sql.SQL("left(encode(sha256(convert_to(ROW({})::text, 'UTF8')), 'hex'), 32) COLLATE \"C\"").format(texts)
 
 
-def content_and_place(table: CopyTable, row: str) -> sql.Composed:
-    """The same of some waiting rows, as text[], with the place of each among its equals: 1, 2 and so on."""
+def waiting_key(table: CopyTable) -> sql.Composed:
+    """The key of a waiting row `s`, as text[]; without one its content's hash and its place among its equals."""
+    if table.key:
+        return statements.key_array(table, "s")
     return sql.SQL("ARRAY[{0}, row_number() OVER (PARTITION BY {0} ORDER BY {1})::text]").format(
-        content(table, row), sql.Identifier(row, number_column(table))
+        content(table, "s"), sql.Identifier("s", number_column(table))
     )

@@ -12,11 +12,11 @@ from app.migration.load import statements
 from app.migration.load.bisection import (
     LARGEST_PIECE,
     Fault,
-    content_and_place,
     first_piece,
     load_rows,
     number_column,
     stage_page,
+    waiting_key,
 )
 from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
@@ -184,11 +184,10 @@ async def load_staged(
         MigrationError: more rows were refused than `most_refused`.
     """
     repeated = await take_repeated(connection, table, staging) if table.key else ()
-    outcome = await load_rows(connection, table, staging, rows, piece=piece, most=most_refused + 1)
-    loaded = Loaded(outcome.inserted, outcome.updated, rows, set(outcome.transactions))
+    loaded, faults = await load_rows(connection, table, staging, rows, piece=piece, most=most_refused + 1)
     if repeated:
         await put_back(connection, table, staging, repeated)
-    faults = outcome.faults + repeated
+    faults += repeated
     if faults:
         loaded.refused = await _set_aside(connection, table, run, staging, faults)
         if max(await quarantine.count_rows(connection, run), len(faults)) > most_refused:
@@ -229,7 +228,7 @@ async def _set_aside(
         sql.Identifier("pg_temp", staging),
         faults,
         number=sql.Identifier(number_column(table)),
-        key=statements.key_array(table, "s") if table.key else content_and_place(table, "s"),
+        key=waiting_key(table),
         texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.kept),
     )
     return list(refusals_of(table, rows))

@@ -94,13 +94,11 @@ def same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn],
     return listed(map(same, table.key), " AND ")
 
 
-def text_differs(
-    target: str, source: str, *, source_is_text: bool, styled: bool = True
-) -> Callable[[CopyColumn], sql.Composed]:
-    """An expression that is true where a column's value in the target is not the source's, as text."""
+def text_differs(source: str, *, source_is_text: bool, styled: bool = True) -> Callable[[CopyColumn], sql.Composed]:
+    """An expression that is true where a column's value in the target's row `t` is not the source's, as text."""
 
     def differs(column: CopyColumn) -> sql.Composed:
-        ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
+        ours, theirs = sql.Identifier("t", column.name), sql.Identifier(source, column.name)
         # To a collation of the column's own, unlike texts may be equal.
         unlike = sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {}::text').format(ours, theirs)
         if column.styled is None or not (styled and source_is_text):
@@ -118,6 +116,12 @@ def text_differs(
         return sql.SQL("({} AND {})").format(unlike, other)
 
     return differs
+
+
+def any_differs(table: CopyTable) -> sql.Composed:
+    """The target's row `t` is not the page's row `p`, as text."""
+    rest = table.columns[table.key_size :]
+    return listed(map(text_differs("p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
 
 
 def _values(table: CopyTable) -> sql.Composed:
@@ -162,7 +166,7 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
         action = sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {} WHERE {}").format(
             names_of(table.key),
             listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
-            listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
+            listed(map(text_differs("excluded", source_is_text=False), rest), " OR "),
         )
     if not table.has_only:
         return _load_partitioned(table, page or page_rows(table), action, _repeated(table, page))
@@ -231,12 +235,11 @@ def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Co
     Args:
         page: as in `load_page`.
     """
-    rest = table.columns[table.key_size :]
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
         page or page_rows(table),
         table.rows,
         same_key(table),
-        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
+        any_differs(table),
     )
 
 
@@ -245,11 +248,10 @@ def key_array(table: CopyTable, prefix: str) -> sql.Composed:
     return array_of(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
 
 
-def typed_key_array(table: CopyTable, prefix: str) -> sql.Composed:
-    """The same of a row of texts, as the target writes its key."""
+def typed_key_array(table: CopyTable) -> sql.Composed:
+    """The same of a page's row `p`, as the target writes its key."""
     return array_of(
-        sql.SQL("{}::{}::text").format(sql.Identifier(prefix, column.name), sql.SQL(column.type))
-        for column in table.key
+        sql.SQL("{}::{}::text").format(sql.Identifier("p", column.name), sql.SQL(column.type)) for column in table.key
     )
 
 

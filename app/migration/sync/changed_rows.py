@@ -21,7 +21,7 @@ from app.migration.keys.key_listing import (
     source_keys,
 )
 from app.migration.keys.keyed_rows import versioned_rows
-from app.migration.load.statements import key_array, listed, same_key, text_differs
+from app.migration.load.statements import any_differs, key_array, same_key
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
@@ -80,18 +80,14 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
     Raises:
         psycopg.Error: class 22: a text of the page is no value of its column's type.
     """
-    rest = table.columns[table.key_size :]
-    different = (
-        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
-    )
     statement = row_versions.record_pairs(
         table.name,
-        page=versioned_rows(table, "page", len(table.columns)),
+        page=versioned_rows(table, len(table.columns)),
         rows=table.rows,
         key=key_array(table, "t"),
         same=same_key(table),
         version=sql.Identifier(VERSION),
-        different=different,
+        different=any_differs(table),
     )
     return (await connection.execute(statement, [as_json(body)])).rowcount
 

@@ -115,7 +115,7 @@ def _comparison(table: CopyTable, *, typed: bool) -> sql.Composed:
     these columns (text[]), the target's (text[]). And one row more, whose key is NULL and whose last column is the
     hashes of all the page's keys.
     """
-    differs = text_differs("t", "p", source_is_text=True, styled=typed)
+    differs = text_differs("p", source_is_text=True, styled=typed)
     rest = table.columns[table.key_size :]
 
     def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:

@@ -23,7 +23,7 @@ from app.migration.target.columns_of_both import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import never_filled, refresh, stale
+from app.migration.target.usable import never_filled, refresh, stale_view
 from app.migration.verify.findings import Findings
 from app.migration.verify.keyed_comparison import KeyedComparison
 from app.migration.verify.options import Verification, VerifyOptions
@@ -86,7 +86,7 @@ async def verify_on(
             await _follow_fixed(work, described, verified)
         not_usable = await never_filled(connection, described)
         views = await compare_views(connection, source, described)
-        not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
+        not_usable += [stale_view(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
         unproved = await unproved_keys(connection)
