@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.load.repeated_keys import REPEATED
+from app.migration.load.loader import REPEATED
 from app.migration.load.table_authority import Permit
 from app.migration.quarantine.replay import replay_batch
 from app.migration.runs.report import TableCopied, refusals_of

@@ -1,6 +1,6 @@
 """A copy for trial: every row into a temporary table like the target's, one table at a time, dropped after."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -8,21 +8,23 @@ from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
 from sqlalchemy import Table
 
-from app.migration.load import statements, trial_table
+from app.migration.load import statements
 from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page, waiting_key
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved, choose_moved, exact_count, pick_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page, Progress, Source
-from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.copy_table import CopyTable, name_of, named
 from app.migration.tables.described_table import describe
+from app.migration.tables.put_aside import find_unvalidated
 from app.migration.target.target_session import as_json, dropped_after, explained, is_row_fault, open_target
 from app.migration.whole import STAGING, staged
 from app.privacy import mask_phones
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 from app.stores.postgres.cursors import rendered
 
 STEP = "copy --dry-run"
@@ -34,6 +36,19 @@ UNCHECKED = (
     "the free space on the target's disk, which only its administrator can see",
 )
 _EXAMPLES = 20
+_TRIAL = "trial_rows"
+_HERE = sql.Identifier("pg_temp", _TRIAL)
+# The columns that a copy leaves to the table: a default, an identity or a NOT NULL would stand in the way.
+_OTHER_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+AND attgenerated = '' AND attnotnull AND attname <> ALL (%s)
+"""
+_UNIQUE_INDEXES = """
+SELECT c.relname, ARRAY(SELECT pg_get_indexdef(indexrelid, k, false) FROM generate_series(1, indnatts) k)::text,
+    pg_get_expr(indpred, indrelid), indclass::text, indcollation::text, indisexclusion
+FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+WHERE indrelid = to_regclass(%s) AND (indisunique OR indisexclusion) ORDER BY c.relname
+"""
 
 
 @dataclass(slots=True)
@@ -127,7 +142,7 @@ class _Trial:
         self._trial = replace(
             table,
             schema="pg_temp",
-            relation_name=trial_table.NAME,
+            relation_name=_TRIAL,
             replaces_rows=False,
             always_identity=False,
             has_only=True,
@@ -141,15 +156,15 @@ class _Trial:
         done = TableTried(self._table.name, rows)
         wanted = rows if self._sample is None else min(rows, self._sample)
         self._progress.begin(self._table.name, wanted, 0)
-        async with dropped_after(self._connection, trial_table.NAME):
-            self._places = await trial_table.create(self._connection, self._table)
+        async with dropped_after(self._connection, _TRIAL):
+            self._places = await _create_trial(self._connection, self._table)
             began = monotonic()
             if self._table.key:
                 await self._try_pages(done)
             else:
                 await self._try_whole(done)
             done.seconds = monotonic() - began
-            done.bytes = await trial_table.size(self._connection)
+            done.bytes = await _size(self._connection)
         return done
 
     async def _try_pages(self, done: TableTried) -> None:
@@ -216,3 +231,41 @@ class _Trial:
             Refusal(self._table.name, tuple(map(mask, keys[fault.number])), fault.sqlstate, place(fault))
             for fault in shown
         ]
+
+
+async def _create_trial(connection: AsyncConnection, table: CopyTable) -> dict[str, str]:
+    """Make the table of the trial: like the target's, with its constraints and indexes, without its sequences.
+
+    Returns:
+        The names of the target's unique indexes and constraints, by the names that they have here.
+    """
+    await connection.execute(
+        # A default could take a number from the target's sequence, an identity would make a sequence.
+        sql.SQL("CREATE TEMP TABLE {} (LIKE {} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY)").format(
+            sql.Identifier(_TRIAL), table.identifier
+        )
+    )
+    for name in await fetch_column(connection, _OTHER_COLUMNS, [_HERE.as_string(None), table.names]):
+        await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
+    for check in await find_unvalidated(connection, named(connection, table.identifier)):
+        if check.owned and check.of_table:
+            await connection.execute(
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(_HERE, sql.Identifier(check.name))
+            )
+    theirs: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, *definition in await _unique_indexes(connection, table.identifier):
+        theirs[tuple(definition)].append(name)
+    return {
+        name: theirs[tuple(definition)].pop(0)
+        for name, *definition in await _unique_indexes(connection, _HERE)
+        if theirs[tuple(definition)]
+    }
+
+
+async def _size(connection: AsyncConnection) -> int:
+    """Bytes on disk, with indexes and TOAST."""
+    return int(await fetch_value(connection, "SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)]))
+
+
+async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
+    return await fetch_rows(connection, _UNIQUE_INDEXES, [named(connection, table)])

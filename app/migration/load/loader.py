@@ -18,7 +18,6 @@ from app.migration.load.bisection import (
     stage_page,
     waiting_key,
 )
-from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
 from app.migration.runs.report import Loaded, Refusal, refusals_of
@@ -27,13 +26,18 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
 from app.migration.target.target_session import as_json, is_row_fault
 from app.next_step import Command, NextStep
-from app.state.fetching import fetch_row
+from app.state.fetching import fetch_column, fetch_row, fetch_rows
 from app.state.runs import checkpoints, quarantine, writes
 from app.stores.postgres.cursors import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
 _WITH_OPTION = ("copy", "sync")  # commands that take --max-quarantine
+
+
+# The SQLSTATE that PostgreSQL itself has for the same key twice in one statement.
+REPEATED = "21000"
+_SEVERAL = "the source has several rows of this key that differ"
 
 
 class PageLoader:
@@ -183,16 +187,54 @@ async def load_staged(
         psycopg.Error: the target failed.
         MigrationError: more rows were refused than `most_refused`.
     """
-    repeated = await take_repeated(connection, table, staging) if table.key else ()
+    repeated = await _take_repeated(connection, table, staging) if table.key else ()
     loaded, faults = await load_rows(connection, table, staging, rows, piece=piece, most=most_refused + 1)
     if repeated:
-        await put_back(connection, table, staging, repeated)
+        await _put_back(connection, table, staging, repeated)
     faults += repeated
     if faults:
         loaded.refused = await _set_aside(connection, table, run, staging, faults)
         if max(await quarantine.count_rows(connection, run), len(faults)) > most_refused:
             raise _too_many(table, faults[-1], most_refused, step)
     return loaded
+
+
+async def _take_repeated(connection: AsyncConnection, table: CopyTable, staging: str) -> tuple[Fault, ...]:
+    """Take the later rows of a key out of a temporary table; gives those that differ from its first row.
+
+    Their numbers are negative in it until they are put back, so that they are not loaded. A row that is the same in
+    every column is nothing that could be lost.
+    """
+    number = sql.Identifier(number_column(table))
+    key = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+    names = {"staging": sql.Identifier("pg_temp", staging), "number": number, "key": key}
+    repeated = sql.SQL("SELECT min({number}) FROM {staging} GROUP BY {key} HAVING count(*) > 1").format(**names)
+    first = await fetch_column(connection, repeated)
+    if not first:
+        return ()
+    same = sql.SQL(" AND ").join(sql.SQL("s.{0} = f.{0}").format(sql.Identifier(column.name)) for column in table.key)
+    differs = sql.SQL(" OR ").join(
+        sql.SQL("s.{0}::text IS DISTINCT FROM f.{0}::text").format(sql.Identifier(name)) for name in table.names
+    )
+    taken = await fetch_rows(
+        connection,
+        sql.SQL(
+            "UPDATE {staging} s SET {number} = -s.{number} FROM {staging} f WHERE f.{number} = ANY (%s) "
+            "AND {same} AND s.{number} > f.{number} RETURNING -s.{number}, {differs}"
+        ).format(same=same, differs=differs, **names),
+        [first],
+    )
+    return tuple(Fault(position, REPEATED, _SEVERAL, None) for position, is_other in sorted(taken) if is_other)
+
+
+async def _put_back(connection: AsyncConnection, table: CopyTable, staging: str, faults: tuple[Fault, ...]) -> None:
+    """Give such rows their numbers again, after the others are loaded."""
+    await connection.execute(
+        sql.SQL("UPDATE {0} SET {1} = -{1} WHERE {1} = ANY (%s)").format(
+            sql.Identifier("pg_temp", staging), sql.Identifier(number_column(table))
+        ),
+        [[-fault.number for fault in faults]],
+    )
 
 
 async def record_loaded(
