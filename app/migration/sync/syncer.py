@@ -135,7 +135,7 @@ class Sync:
                         elif any(table.changed for table in self.report.tables.values()):
                             self.report.not_usable += await stale_views(connection, tables)
                     if not self.report.interrupted:
-                        brought = self._options.overwrite and not self._options.reverse
+                        brought = options.overwrite and not options.reverse
                         adopted = [table for table in tables if brought and table.name in self.report.tables]
                         await sync_run.finish(connection, run, adopted)
 
@@ -206,17 +206,12 @@ class Sync:
             permit.refuse(authority, names)
         if refused != self._left_out:
             self._left_out = refused
-            other = permit.into.label
-            self._progress.notice(
-                f"left out, since {other} is their store: {in_words(refused)}" if refused else "no table is left out"
-            )
+            why = f"left out, since {permit.into.label} is their store: {in_words(refused)}"
+            self._progress.notice(why if refused else "no table is left out")
         return {name for name in names if name not in refused}
 
     async def _round(
-        self,
-        engine: Direction[Any],
-        connection: AsyncConnection,
-        tables: Sequence[CopyTable],
+        self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
         while True:
@@ -240,12 +235,7 @@ class Sync:
                 await writes.note_brought(connection, run, names)
             self._brought.update(names)
 
-    async def _rounds(
-        self,
-        engine: Direction[Any],
-        connection: AsyncConnection,
-        tables: Sequence[CopyTable],
-    ) -> None:
+    async def _rounds(self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
         while True:
             began = monotonic()
             working = asyncio.ensure_future(self._round(engine, connection, tables))
@@ -265,9 +255,8 @@ class Sync:
     ) -> ForwardSync | ReverseSync:
         if not self._options.reverse:
             return ForwardSync(connection, source, run, self._options, self._progress)
-        writer: SourceWriter
         if isinstance(source, RestSource):
-            writer = RestWriter(source)
+            writer: SourceWriter = RestWriter(source)
         else:
             assert isinstance(source, PostgresSource)
             writer = PostgresWriter(source.url, source.limits)
@@ -282,8 +271,7 @@ class Sync:
             return True
         if not self._options.until_clean:
             # What the source's own triggers and foreign keys make of a write shows in the next round.
-            again = self._options.reverse and not self._quiet and self.report.rounds < _MOST_ROUNDS_BACK
-            return not again
+            return not self._options.reverse or self._quiet > 0 or self.report.rounds >= _MOST_ROUNDS_BACK
         if self._quiet < 2 and self.report.rounds >= self._options.most_rounds:
             raise MigrationError(
                 f"{self.report.rounds} rounds went by and there were changes still: something goes on writing",
