@@ -151,7 +151,7 @@ class Direction(ABC, Generic[LookT]):
         """What is changed and what is gone; writes nothing but what the tool remembers."""
 
     async def _changed(self, table: CopyTable, *, stand: bool, missing: bool) -> list[Key] | WalkedKeys:
-        """See `TableLook.changed`; while `source_keys` is there. For the arguments see `changed_rows.changed_keys`."""
+        """See `TableLook.changed`; the last that is asked of `source_keys`. For the arguments see `changed_keys`."""
         connection = self._connection
         changed = await changed_keys(connection, self._source, table, self._options, stand=stand, missing=missing)
         if not self._options.dry_run:

@@ -108,7 +108,6 @@ class ForwardSync(Direction[_Look]):
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             gone = await CandidateDeletions.read(self._connection, extra_keys(table), self._options)
-            changed = await self._changed(table, stand=stand, missing=True)
             waiting, unlisted = await quarantine.waiting_rows(
                 self._connection,
                 table.name,
@@ -116,6 +115,7 @@ class ForwardSync(Direction[_Look]):
                 first=sql.Identifier(table.key[0].name),
                 version=sql.Identifier(VERSION),
             )
+            changed = await self._changed(table, stand=stand, missing=True)
         if not self._options.dry_run:
             arrived = set() if isinstance(changed, WalkedKeys) else set(waiting) - set(changed)
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
