@@ -231,7 +231,7 @@ def _rows(report: VerifyReport) -> int:
 def _differing(report: VerifyReport) -> list[str]:
     said = [
         f"{table.table}: {table.missing:,} missing, {table.extra:,} extra, {table.different:,} different"
-        + ("; counts differ" if table.counts_differ else "")
+        + ("; counts differ" if not table.counts_agree else "")
         for table in report.tables
         if not table.clean
     ]

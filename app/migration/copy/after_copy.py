@@ -136,7 +136,7 @@ async def compare_where_due(
         raise
     seen = {one.table: one for one in verified.tables}
     return [
-        replace(table, differ=max(one.rows_that_differ - one.quarantined, int(one.counts_differ)))
+        replace(table, differ=max(one.rows_that_differ - one.quarantined, int(not one.counts_agree)))
         if (one := seen.get(table.table))
         else table
         for table in copied

@@ -195,7 +195,7 @@ class _Look:
         async with rest:
             pages = RestSource(rest, source.url, limits=self.limits, on_retry=self.on_retry)
             role = key_role(source.key.strip()) or SERVICE_ROLE
-            self.source = await see_rest(rest, self.tables, pages.patiently, role=role)
+            self.source = await see_rest(pages, self.tables, role=role)
             self.findings += await settings_findings(pages, self.tables, self.source)
             self.findings += await key_findings(pages, self.tables, self.source)
             unusable = {str(one.table) for one in self.findings if one.code == "source-key-unusable"}

@@ -18,7 +18,7 @@ from app.migration.sync.changed_rows import WalkedKeys, changed_keys
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target import interference
+from app.migration.target.interference import find_firing
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state.runs import row_versions
@@ -196,6 +196,7 @@ async def rows_kept(connection: AsyncConnection, table: CopyTable, keys: Sequenc
     kept = len(await keyed_rows.existing_keys(connection, table, keys))
     if not kept:
         return 0, ""
-    names = await interference.on_deletions(connection, table)
+    found = await find_firing(connection, [table])
+    names = [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
     by = f" ({', '.join(names)})" if names else ""
     return kept, f"{table.name}: {kept} rows that the source does not have were deleted, and the target keeps them{by}"

@@ -97,12 +97,6 @@ async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable])
     return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
 
 
-async def on_deletions(connection: AsyncConnection, table: CopyTable) -> list[str]:
-    """The triggers and rules that a deletion meets, in words."""
-    found = await find_firing(connection, [table])
-    return [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
-
-
 @asynccontextmanager
 async def loading(connection: AsyncConnection, run: int, table: CopyTable) -> AsyncIterator[None]:
     """The first part of a transaction, which brings rows: `silenced`, and without checks that are NOT VALID."""
