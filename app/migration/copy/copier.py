@@ -134,12 +134,11 @@ async def copy_into(
         written = any(table.inserted or table.updated for table in copied)
         not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
         await runs.finish(connection, run)
-    seconds = monotonic() - began
     return CopyReport(
         run,
         resumed,
         tuple(copied),
-        seconds,
+        monotonic() - began,
         sync_due=snapshots > 1,
         broken=tuple(broken),
         not_usable=not_usable,

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import psycopg
@@ -17,7 +18,6 @@ from app.migration.keys.key_listing import count_target
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
 from app.migration.retry import patiently
-from app.migration.runs.report import Loaded
 from app.migration.sources.moved_tables import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.snapshot import SnapshotSession
@@ -176,10 +176,7 @@ class RangeCopy:
         while self._waiting and not source.pace.is_paused:
             job, key_range = self._waiting.popleft()
             job.began = job.began or monotonic()
-
-            async def load(job: TableJob = job, key_range: KeyRange = key_range) -> Loaded:
-                return await loader.load(job, key_range)
-
+            load = partial(loader.load, job, key_range)
             with explained("copy", setting=source.setting, table=job.table.name, pending=self._pending(jobs)):
                 loaded = await patiently(load, source.limits, source.on_retry, source.label)
             job.open -= 1

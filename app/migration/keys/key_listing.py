@@ -107,9 +107,8 @@ def figures(listing: KeyListing) -> str:
 
 def causes(listing: KeyListing, source: Source) -> str:
     """What makes such figures."""
-    over_rest = not isinstance(source, PostgresSource)
     twice = f"several rows have one key, such as ({listing.twice}), and cannot be told apart" if listing.twice else None
-    if not over_rest:
+    if isinstance(source, PostgresSource):
         return twice or "likely rows that came and went meanwhile"
     return f"{twice}; or, where no key is there twice, " * bool(twice) + (
         "likely an index in the order of another collation version (REINDEX it), operators of the key's type that the "

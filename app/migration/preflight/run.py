@@ -69,11 +69,10 @@ class _Look:
     limits: Limits
     on_retry: Callable[[str], None]
     source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
-    source_version: int | None = None
-    places: list[str] = field(default_factory=list)
+    source_server: Server | None = None
     catalog: dict[str, CatalogTable] = field(default_factory=dict)
     state: TargetState = field(default_factory=TargetState)
-    target_version: int | None = None
+    target_server: Server | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
     leading_out: list[LeadingOut] = field(default_factory=list)
     app_role: AppRole | None = None
@@ -89,7 +88,7 @@ class _Look:
                 self.catalog = await read_all(connection, self.tables)
                 self.partitions = await partitions_among(connection, self.tables)
                 self.state = await examine(connection, self.catalog)
-                server = await examine_target(
+                self.target_server = await examine_target(
                     connection,
                     self.tables,
                     self.catalog if self.state.usable else {},
@@ -97,8 +96,7 @@ class _Look:
                     creates_tables=self.state.creates_tables,
                     over_rest=isinstance(self.of_source, Supabase),
                 )
-                self._take(server)
-                self.target_version = server.version
+                self.findings += self.target_server.findings
                 if self.state.usable:
                     await self._count_target(connection)
                     if not quick:
@@ -155,9 +153,8 @@ class _Look:
                 url = self.of_source
                 # A lost connection ends the whole look, so that it is the look that is tried again.
                 seen = await patiently(lambda: self._at_postgres(url), self.limits, self.on_retry, shown_url(url))
-                self.source, server = seen
-                self._take(server)
-                self.source_version = server.version
+                self.source, self.source_server = seen
+                self.findings += self.source_server.findings
             else:
                 await self._at_supabase(self.of_source, quick=quick)
         except StoreError as error:
@@ -167,10 +164,6 @@ class _Look:
         except MigrationError as error:
             remedy = str(error.next_step or f"correct {setting}")
             self.findings.append(finding("source-unreachable", error.message, remedy))
-
-    def _take(self, server: Server) -> None:
-        self.places.append(server.place)
-        self.findings += server.findings
 
     async def _at_postgres(self, url: str) -> tuple[SourceSeen, Server]:
         """What was seen, and the server with what was found besides."""
@@ -208,14 +201,15 @@ class _Look:
         if self.source.reached:
             target = self.catalog if self.state.usable else {}
             found += schema_findings(self.source, self.tables, target, ignored=accepted.ignored_columns)
-        if len(self.places) > len(set(self.places)):
+        theirs, ours = self.source_server, self.target_server
+        if theirs and ours and theirs.place == ours.place:
             # What is to be done about a target, such as to drop its tables, must not be done to the source.
             found = [one for one in found if not one.code.startswith("target-")]
             message = "DATABASE_URL and --source lead to the same tables, so that nothing would be moved"
             remedy = "set DATABASE_URL to the database that the rows are to move to"
             found.append(finding("target-is-source", message, remedy))
-        if self.source_version and self.target_version and self.source_version > self.target_version:
-            message = f"the target is PostgreSQL {self.target_version}, the source {self.source_version}"
+        if theirs and ours and theirs.version > ours.version:
+            message = f"the target is PostgreSQL {ours.version}, the source {theirs.version}"
             found.append(finding("target-older", message, "nothing, unless something newer than the target is in use"))
         # What is to be said of a partition that is moved with its table is said of the table.
         found = [one for one in found if one.table not in self.partitions]

@@ -1,7 +1,7 @@
 """What the target does by itself when rows are written: its triggers and rules, and foreign keys that cascade."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
@@ -100,10 +100,9 @@ async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable])
 @asynccontextmanager
 async def loading(connection: AsyncConnection, run: int, table: CopyTable) -> AsyncIterator[None]:
     """The first part of a transaction, which brings rows: `silenced`, and without checks that are NOT VALID."""
-    async with AsyncExitStack() as entered:
-        if table.has_unvalidated:
-            await entered.enter_async_context(without_unvalidated(connection, named(connection, table.identifier)))
-        await entered.enter_async_context(silenced(connection, run, table))
+    qualified = named(connection, table.identifier)
+    checks = without_unvalidated(connection, qualified) if table.has_unvalidated else nullcontext()
+    async with checks, silenced(connection, run, table):
         yield
 
 

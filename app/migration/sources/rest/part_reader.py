@@ -69,31 +69,19 @@ class PartReader:
 
     Args:
         selected: a request for the table's rows, without a filter.
-        columns: begin with the key's.
-        version: the column that tells one version of a row from another; None where the source has none.
-        keep_version: the rows are to have it, under the name VERSION.
+        is_versioned: the source tells one version of a row from another.
     """
 
-    def __init__(
-        self,
-        read: Read,
-        selected: Request,
-        table: CopyTable,
-        columns: Sequence[CopyColumn],
-        *,
-        version: str | None,
-        keep_version: bool,
-    ) -> None:
+    def __init__(self, read: Read, selected: Request, question: PageQuestion, *, is_versioned: bool) -> None:
         self._send = read
         self._selected = selected
-        self._table = table
-        self._version = version
-        self._keep_version = keep_version
-        items = [f"{alias(position)}:{quoted_name(column.name)}::text" for position, column in enumerate(columns)]
-        self._always = items[: table.key_size]
-        if version is not None:
-            self._always.append(f"{VERSION}:{quoted_name(version)}::text")
-        self._others = items[table.key_size :]
+        self._table = question.table
+        self._names = question.names
+        items = [f"{alias(i)}:{quoted_name(column.name)}::text" for i, column in enumerate(question.columns)]
+        self._always = items[: self._table.key_size]
+        if is_versioned:
+            self._always.append(version_item(self._table))
+        self._others = items[self._table.key_size :]
 
     async def page(self, request: Request, most_bytes: int) -> Page | None:
         """The rows of one request; None for no row.
@@ -151,9 +139,7 @@ class PartReader:
 
     def joined(self, rows: Iterable[_Record]) -> Page:
         """A page of joined rows."""
-        records = [
-            {name: value for name, value in row.items() if name != VERSION or self._keep_version} for row in rows
-        ]
+        records = [{name: value for name, value in row.items() if name in self._names} for row in rows]
         body = json.dumps(records, ensure_ascii=False, separators=(",", ":")).encode()
         return Page(body, len(records), key_of(records[-1], self._table))
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -246,14 +247,8 @@ class RestSource:
                     "changes while it is read may be a mixture, which botdata verify finds. Better: "
                     "--source postgresql://..., which reads a row in one piece"
                 )
-        return PartReader(
-            self._read,
-            lambda select: self._selected(table, select),
-            table,
-            question.columns,
-            version=table.version if self._versioned[name] else None,
-            keep_version=question.versions,
-        )
+        request = partial(self._selected, table)
+        return PartReader(self._read, request, question, is_versioned=self._versioned[name])
 
     def _selected(self, table: CopyTable, select: str) -> Any:
         return self.heirs.leave_out(selected(self.rest.table(table.relation_name, table.schema), select), table)
