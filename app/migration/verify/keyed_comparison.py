@@ -6,7 +6,6 @@ import asyncio
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -29,7 +28,6 @@ from app.migration.verify.options import Verification
 from app.migration.verify.row_comparison import compare_page, key_fingerprint, keys_not_compared
 from app.state.fetching import fetch_row
 from app.state.runs import quarantine
-from app.state.runs.verifications import begin_verification, keep_verification
 
 _LOOKED_AT_ONCE = 1000
 _RECOUNTS, _RECOUNTS_BESIDE_STREAM = 3, 10
@@ -41,7 +39,6 @@ class KeyedComparison:
 
     Attributes:
         described: the table with all columns.
-        began_at: by the target's clock; None where what it finds is not kept.
         source_rows, target_rows: as they were counted meanwhile.
         seconds: that it took.
     """
@@ -49,7 +46,6 @@ class KeyedComparison:
     described: CopyTable
     findings: Findings
     left_out: tuple[LeftOut, ...]
-    began_at: datetime | None
     sampled: int | None
     source_rows: int
     target_rows: int
@@ -81,7 +77,6 @@ class KeyedComparison:
             fix=None if work.run is None else _fixing(work, work.run, described),
             stream=work.stream if work.stream is not None and table.name in work.stream.tables else None,
         )
-        began_at = await begin_verification(connection)
         sampled = None
         if options.sample is not None:
             sampled = await _look_at_sample(source, table, findings, progress, options.sample)
@@ -93,7 +88,7 @@ class KeyedComparison:
                 await refuse_null_keys(source, table, step="verify")
             source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
         seconds = monotonic() - began
-        return cls(described, findings, left_out, began_at, sampled, source_rows, target_rows, seconds)
+        return cls(described, findings, left_out, sampled, source_rows, target_rows, seconds)
 
     async def verified(self, work: Verification) -> TableVerified:
         """What differs still, once all was read again that seemed to."""
@@ -111,10 +106,6 @@ class KeyedComparison:
         counted_there, counted_here, agree = await _agreeing(
             connection, source, table, work.options.pause, source_rows, target_rows, explained, recounts
         )
-        if self.began_at is not None and sampled is None:
-            differences = findings.missing + findings.extra + findings.different
-            differences = differences if agree else max(1, differences)
-            await keep_verification(connection, source.label, table.name, self.began_at, differences)
         compared = source_rows + findings.gone if sampled is None else sampled
         return TableVerified(
             table=table.name,

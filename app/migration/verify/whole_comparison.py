@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from time import monotonic
 
 import psycopg
@@ -22,7 +21,6 @@ from app.migration.verify.options import Verification
 from app.migration.whole import Unpaired, bring_whole, contents, count_missing, pair, staged
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.state.runs import quarantine
-from app.state.runs.verifications import begin_verification, keep_verification
 
 
 async def whole_hashes(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> tuple[Range, Range]:
@@ -91,7 +89,6 @@ class WholeComparison:
 
     Attributes:
         described: the table without columns that the target makes by itself.
-        began_at: by the target's clock; None where what is found is not kept.
     """
 
     table: CopyTable
@@ -99,7 +96,6 @@ class WholeComparison:
     first: WholeFound
     left_out: tuple[LeftOut, ...]
     seconds: float
-    began_at: datetime | None
 
     @classmethod
     async def compare(
@@ -112,11 +108,10 @@ class WholeComparison:
         """
         assert isinstance(work.source, PostgresSource)  # over REST such a table is not moved
         began = monotonic()
-        began_at = await begin_verification(work.connection)
         work.progress.begin(table.name, 0, 0)
         found = await compare_whole(work.connection, work.source, table)
         work.progress.advance(table.name, found.counts.source_rows)
-        return cls(table, described, found, left_out, monotonic() - began, began_at)
+        return cls(table, described, found, left_out, monotonic() - began)
 
     async def verified(self, work: Verification) -> TableVerified:
         """What differs still, once a fix has brought it."""
@@ -135,9 +130,6 @@ class WholeComparison:
         listed = _differences(self.table, last.missing, "missing", last.refused, most=most)
         listed += _differences(self.table, last.extra, "extra", {}, most=most)
         went = self.first.counts.missing + self.first.counts.extra - counts.missing - counts.extra
-        if self.began_at is not None:
-            differences = counts.missing + counts.extra
-            await keep_verification(connection, source.label, self.table.name, self.began_at, differences)
         return TableVerified(
             table=self.table.name,
             source_rows=counts.source_rows,
