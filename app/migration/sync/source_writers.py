@@ -25,6 +25,7 @@ from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
 from app.stores.supabase.request_parameters import address_length, answered_with, without_columns
 
+# Where a foreign key leads to a table, a deletion would be refused, or take the rows that refer to its row.
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
 
 
@@ -49,7 +50,8 @@ class PostgresWriter:
             async with connection.transaction():
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
                 written = table = await self._own(connection, table)
-                if table.replaces_rows and await _is_referred_to(connection, table):
+                place = named(connection, table.identifier)
+                if table.replaces_rows and await fetch_value(connection, _REFERRED_TO, [place]):
                     # What a trigger makes of it is found by reading back.
                     written = replace(table, replaces_rows=False, has_rules=False)
                 elif table.replaces_rows:
@@ -101,11 +103,6 @@ class PostgresWriter:
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = await connect(self._url, setting="--source", step="sync")
         return self._connection
-
-
-async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
-    """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
-    return bool(await fetch_value(connection, _REFERRED_TO, [named(connection, table.identifier)]))
 
 
 # In place of a SQLSTATE: PostgREST takes a JSON null for SQL's NULL, so a JSON null cannot be sent.

@@ -34,11 +34,6 @@ class CopyColumn(Shape):
         """Whether the text of a value depends on the time zone of the session that wrote it."""
         return "timestamptz" in self.parts
 
-    @property
-    def holds_xml(self) -> bool:
-        """Whether values hold xml, whose declaration only a cast to text keeps."""
-        return "xml" in self.parts
-
 
 class Heir(NamedTuple):
     """A table that inherits from another; `last`: none inherits from it."""

@@ -166,7 +166,7 @@ class HashedTable:
     async def of_both(cls, source: PostgresSource, table: CopyTable) -> tuple[Self, Self]:
         """The table as the source hashes it, and as the target does."""
         types = dict(await source.fetch(_column_types(table)))
-        cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or c.holds_xml)
+        cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or "xml" in c.parts)
         return cls(await source.own(table), cast), cls(table, cast)
 
     def whole(self, rows: sql.Composed | None = None) -> sql.Composed:

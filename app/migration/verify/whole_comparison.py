@@ -209,19 +209,15 @@ async def _compare(connection: AsyncConnection, source: Source, view: Materializ
         return done if done.equal else await _judged(connection, done, table)
     try:
         rows = await source.count(replace(table, key_size=1))
-    except (CountTimeoutError, StoreError) as error:
-        if isinstance(error, StoreError) and not _is_hidden(error):
+    except CountTimeoutError:
+        return ViewCompared(view.name, why="the API takes too long to count it")
+    except StoreError as error:
+        if not isinstance(error, SchemaMismatchError | AccessDeniedError) and error.sqlstate != _NOT_POPULATED:
             raise
-        late = isinstance(error, CountTimeoutError)
-        return ViewCompared(view.name, why="the API takes too long to count it" if late else "the API does not give it")
+        return ViewCompared(view.name, why="the API does not give it")
     ours = await _hash(connection, table, table.rows)
     done = ViewCompared(view.name, rows, ours.rows, by="count", equal=rows == ours.rows)
     return done if done.equal else await _judged(connection, done, table)
-
-
-def _is_hidden(error: StoreError) -> bool:
-    """Whether the API does not show the view, or it was never filled there."""
-    return isinstance(error, SchemaMismatchError | AccessDeniedError) or error.sqlstate == _NOT_POPULATED
 
 
 async def _judged(connection: AsyncConnection, compared: ViewCompared, table: CopyTable) -> ViewCompared:

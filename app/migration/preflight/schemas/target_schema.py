@@ -212,7 +212,9 @@ def examine_against(tables: Sequence[Table], revisions: Sequence[str] = (), *, u
         revision = await revision_of(connection, catalog)
         held = [name_of(table) for table in tables if name_of(table) in catalog]
         if revisions and revision is None and held:
-            return TargetState([_made_by_none(held)], usable=False)
+            message = f"the target holds tables that no revision made: {', '.join(held)}"
+            remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
+            return TargetState([finding("target-incompatible", message, remedy)], usable=False)
         if revisions and revision not in (None, *revisions):
             return ahead(revision, revisions[0], "the project's own", "take the revisions from where it was upgraded")
         if revisions and revision != revisions[0]:
@@ -228,11 +230,6 @@ def ahead(revision: str | None, newest: str, whose: str, remedy: str) -> TargetS
     """The state of a target at a revision that is not known here."""
     message = f"the target is at revision {revision}, which is not known here; {whose} newest is {newest}"
     return TargetState([finding("target-ahead", message, remedy)], usable=False, next_step=NextStep(remedy))
-
-
-def _made_by_none(held: Sequence[str]) -> Finding:
-    remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
-    return finding("target-incompatible", f"the target holds tables that no revision made: {', '.join(held)}", remedy)
 
 
 async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:

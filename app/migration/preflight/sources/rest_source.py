@@ -13,7 +13,7 @@ from sqlalchemy import Table
 from app.common.background import BackgroundTasks
 from app.errors import AccessDeniedError, CountTimeoutError, NotReachedError, SchemaMismatchError, StoreError
 from app.migration.preflight.findings import Finding, finding
-from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable
 from app.migration.preflight.schemas.type_passages import catalog_name
 from app.migration.sources.rest.part_reader import count_in_time
 from app.migration.sources.rest.rest_source import RestSource
@@ -163,7 +163,7 @@ class TableLooker:
                 return None
             raise
         there.uncounted = there.rows is None
-        wanted = [name for name in wanted_columns(self._table) if name not in there.denied]
+        wanted = [column.name for column in self._table.columns if column.name not in there.denied]
         if described is not None:
             properties = described.get("properties", {})
             there.columns = {name: _type(each) for name, each in properties.items()}
@@ -214,7 +214,7 @@ class TableLooker:
             self._seen.unjudged.add(self._name)
             return [], []
         readable, denied = [], []
-        for name in wanted_columns(self._table):
+        for name in [column.name for column in self._table.columns]:
             try:
                 if await self._knows([name]):
                     readable.append(name)
