@@ -246,7 +246,7 @@ class Sync:
             before, self._before = self._before, done
             self.report.add(done)
             self._on_round(done)
-            interval = self._options.interval if self._options.follow or self._options.until_clean else 0
+            interval = self._options.interval if self._options.is_repeated else 0
             if self._is_last(done, before) or await self._stopped_within(interval):
                 return
 
@@ -285,9 +285,8 @@ class Sync:
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """Wait for a round, or for the ends; False where it was stopped in the middle, which leaves nothing half."""
         stopping = asyncio.ensure_future(self._stop.wait())
-        both: set[asyncio.Future[Any]] = {working, stopping}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 await asyncio.wait({working}, timeout=0 if self._pace.is_held else _GRACE)
             return working.done()
