@@ -25,7 +25,7 @@ from app.migration.sources.rest.key_role import require_service_key
 from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import name_of
 from app.migration.target.foreign_keys import unproved_keys
-from app.migration.target.materialized_views import views_of
+from app.migration.target.materialized_views import dependent_views
 from app.migration.target.target_session import explained
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify
@@ -204,14 +204,14 @@ class Verifications:
             await may_read(connection, "verifications")
             and await equal_since(connection, source, names, since)
             and not await unproved_keys(connection)
-            and not await views_of(connection, self.tables)  # whether they are stale, a verify alone says
+            and not await dependent_views(connection, self.tables)  # whether they are stale, a verify alone says
         )
 
 
 def _differing(report: VerifyReport) -> list[str]:
     said = [
         f"{table.table}: {table.missing:,} missing, {table.extra:,} extra, {table.different:,} different"
-        + ("; counts differ" if table.counts_differ else "")
+        + ("; counts differ" if not table.counts_agree else "")
         for table in report.tables
         if not table.clean
     ]

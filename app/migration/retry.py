@@ -80,17 +80,14 @@ async def patiently(
             tell(f"{label}: {error}; {again} ({failures} of {limits.attempts - 1})")
         return True if wait is None else wait
 
-    async for attempt in stamina.retry_context(
-        on=passing,
+    calling = stamina.AsyncRetryingCaller(
         attempts=limits.attempts,
         timeout=None,
         wait_initial=limits.wait_initial,
         wait_max=limits.wait_max,
         wait_jitter=limits.wait_initial,
-    ):
-        with attempt:
-            return await ask()
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    )
+    return await calling(passing, ask)
 
 
 async def repeated(load: Callable[[], Awaitable[_Answer]]) -> _Answer:
@@ -103,7 +100,5 @@ async def repeated(load: Callable[[], Awaitable[_Answer]]) -> _Answer:
     def passing(error: Exception) -> bool:
         return isinstance(error, psycopg.Error) and error.sqlstate in REPEATABLE
 
-    async for attempt in stamina.retry_context(on=passing, attempts=5, timeout=None, wait_initial=0.1, wait_jitter=0.1):
-        with attempt:
-            return await load()
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    calling = stamina.AsyncRetryingCaller(attempts=5, timeout=None, wait_initial=0.1, wait_jitter=0.1)
+    return await calling(passing, load)

@@ -16,11 +16,12 @@ from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
-from app.state.fetching import fetch_row, fetch_rows, fetch_value
+from app.migration.target.target_session import dropped_after
+from app.state.fetching import fetch_row, fetch_rows
 from app.state.runs import before_images, quarantine, writes
 
-_STAGING, _ARRIVING = "whole_table", "arriving"
-UNPAIRED = sql.Identifier("pg_temp", "unpaired")
+STAGING, _ARRIVING, _UNPAIRED = "whole_table", "arriving", "unpaired"
+UNPAIRED = sql.Identifier("pg_temp", _UNPAIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +46,35 @@ class Unpaired:
 
 
 @asynccontextmanager
-async def staged(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> AsyncIterator[str]:
-    """The name of a temporary table with all rows of the source, as text and numbered; outside of a transaction."""
+async def staged(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> AsyncIterator[int]:
+    """The temporary table STAGING with all rows of the source, as text and numbered; outside of a transaction.
+
+    Yields:
+        How many rows there are.
+    """
     own = await source.own(table)
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in table.names)
-    here = sql.Identifier("pg_temp", _STAGING)
     names = sql.SQL(", ").join(map(sql.Identifier, table.names))
 
     async def begin() -> None:
-        await connection.execute(create_staging(table, _STAGING))
+        await connection.execute(create_staging(table, STAGING))
 
-    try:
-        await source.pipe(
+    async with dropped_after(connection, STAGING, _UNPAIRED):
+        yield await source.pipe(
             sql.SQL("SELECT {} FROM {}").format(texts, own.rows),
             connection,
-            sql.SQL("COPY {} ({}) FROM STDIN").format(here, names),
+            sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier("pg_temp", STAGING), names),
             begin,
         )
-        yield _STAGING
-    finally:
-        if not connection.broken and not connection.closed:
-            await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(here, UNPAIRED))
 
 
-async def count_staged(connection: AsyncConnection, staging: str) -> int:
-    """How many rows wait in a temporary table."""
-    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("pg_temp", staging))
-    return int(await fetch_value(connection, query))
-
-
-async def pair(connection: AsyncConnection, table: CopyTable, staging: str) -> Unpaired:
-    """Pair the rows of a temporary table with the target's.
+async def pair(connection: AsyncConnection, table: CopyTable) -> Unpaired:
+    """Pair the rows of STAGING with the target's.
 
     What has no pair is in the temporary table `unpaired` afterwards: of a row that waits its number, of a row of the
     target its place (relation and ctid), and of either its content's hash.
     """
-    number, here = sql.Identifier(number_column(table)), sql.Identifier("pg_temp", staging)
+    number, here = sql.Identifier(number_column(table)), sql.Identifier("pg_temp", STAGING)
     await connection.execute(
         sql.SQL(
             "DROP TABLE IF EXISTS {unpaired}; CREATE TEMP TABLE {name} AS "
@@ -92,7 +86,7 @@ async def pair(connection: AsyncConnection, table: CopyTable, staging: str) -> U
             "ON s.content = t.content AND s.nth = t.nth WHERE s.number IS NULL OR t.place IS NULL"
         ).format(
             unpaired=UNPAIRED,
-            name=sql.Identifier("unpaired"),
+            name=sql.Identifier(_UNPAIRED),
             waiting=content(table, "s"),
             number=number,
             staging=here,
@@ -161,12 +155,10 @@ async def bring_whole(
     Raises:
         MigrationError: too much would be changed, more rows were refused than `most_refused`, or the authority moved.
     """
-    async with staged(connection, source, table) as staging, permit.held(connection, table.name) as confirm:
+    async with staged(connection, source, table), permit.held(connection, table.name) as confirm:
         await confirm()
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        done = await replace_rows(
-            connection, table, run, staging, step=permit.step, most_refused=most_refused, check=check
-        )
+        done = await replace_rows(connection, table, run, step=permit.step, most_refused=most_refused, check=check)
         await writes.record_writes(connection, run, table.name, done.loaded.transactions)
     return done
 
@@ -175,23 +167,22 @@ async def replace_rows(
     connection: AsyncConnection,
     table: CopyTable,
     run: int,
-    staging: str,
     *,
     step: str,
     most_refused: int,
     check: Callable[[Unpaired], None] = lambda before: None,
 ) -> TableReplaced:
-    """The same with rows that wait in a temporary table, in the caller's transaction, whose constraints are immediate.
+    """The same with rows that wait in STAGING, in the caller's transaction, whose constraints are immediate.
 
     The rows that are refused now are the table's only ones in quarantine afterwards.
     """
-    before = await pair(connection, table, staging)
+    before = await pair(connection, table)
     check(before)
     loaded = Loaded()
     async with loading(connection, run, table):
         kept = await _delete_extra(connection, table, run) if before.extra else 0
         if before.missing:
-            await connection.execute(_arriving(table, staging))
+            await connection.execute(_arriving(table))
             loaded = await load_staged(
                 connection,
                 table,
@@ -199,13 +190,12 @@ async def replace_rows(
                 step=step,
                 most_refused=most_refused,
                 staging=_ARRIVING,
-                low=1,
-                high=before.missing,
+                rows=before.missing,
             )
     if before.missing:
         await connection.execute(sql.SQL("DROP TABLE pg_temp.{}").format(sql.Identifier(_ARRIVING)))
     await quarantine.leave_earlier(connection, table.name)
-    after = await pair(connection, table, staging) if before.missing or before.extra else before
+    after = await pair(connection, table) if before.missing or before.extra else before
     # What is changed is a row that went and one that came: it counts once.
     loaded.updated = max(0, loaded.inserted - (before.missing - before.changed))
     loaded.inserted -= loaded.updated
@@ -220,7 +210,7 @@ async def _delete_extra(connection: AsyncConnection, table: CopyTable, run: int)
         "{} t JOIN {} u ON t.tableoid = u.relation AND t.ctid = u.place WHERE t.xmin::text NOT IN {}"
     ).format(table.rows, UNPAIRED, writes.ours(table.name))
     key = sql.SQL("ARRAY[{}]").format(content(table, "t"))
-    image = before_images.image(table.kept, "t")
+    image = before_images.image(table.kept)
     keep = before_images.keep_images(run, table.name, key=key, image=image, rows=here)
     kept = (await connection.execute(keep)).rowcount
     await connection.execute(
@@ -231,7 +221,7 @@ async def _delete_extra(connection: AsyncConnection, table: CopyTable, run: int)
     return kept
 
 
-def _arriving(table: CopyTable, staging: str) -> sql.Composed:
+def _arriving(table: CopyTable) -> sql.Composed:
     """A temporary table with the waiting rows that have no pair, numbered from 1."""
     number = sql.Identifier(number_column(table))
     return sql.SQL(
@@ -242,6 +232,6 @@ def _arriving(table: CopyTable, staging: str) -> sql.Composed:
         arriving=sql.Identifier(_ARRIVING),
         number=number,
         names=sql.SQL(", ").join(sql.Identifier("s", name) for name in table.names),
-        staging=sql.Identifier(staging),
+        staging=sql.Identifier(STAGING),
         unpaired=UNPAIRED,
     )

@@ -16,8 +16,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress, Source
 from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.target_session import JsonBytes, read_page
-from app.migration.whole import staged
+from app.migration.target.target_session import as_json, read_page
+from app.migration.whole import STAGING, staged
 from app.state.digests import Bucket, KeptDigest, Side, add, bucket_sums, read_sums
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.cursors import rendered
@@ -63,8 +63,8 @@ async def digest_source(
             progress.advance(table.name, page.rows)
     else:
         assert isinstance(source, PostgresSource)  # over REST such a table is not moved
-        async with staged(connection, source, table) as staging:
-            texts = _texts(table, sql.Identifier("pg_temp", staging), _of_source)
+        async with staged(connection, source, table):
+            texts = _texts(table, sql.Identifier("pg_temp", STAGING), _of_source)
             buckets = read_sums(await fetch_rows(connection, bucket_sums(table.name, texts)))
     return _kept(table, "source", source.label, made_at, await known_count(source, table), buckets)
 
@@ -96,7 +96,7 @@ async def _hash_page(connection: AsyncConnection, table: CopyTable, body: bytes)
 async def _hash_texts(connection: AsyncConnection, table: CopyTable, body: bytes, text: _Text) -> dict[int, Bucket]:
     rows = sql.SQL("(WITH {} SELECT * FROM page)").format(page_rows(table))
     query = rendered(bucket_sums(table.name, _texts(table, rows, text)))
-    return read_sums(await (await connection.execute(query, [JsonBytes(body)])).fetchall())
+    return read_sums(await (await connection.execute(query, [as_json(body)])).fetchall())
 
 
 def _texts(table: CopyTable, rows: sql.Composable, text: _Text) -> sql.Composed:

@@ -11,8 +11,7 @@ from sqlalchemy.engine import make_url
 from app.embedded.salon import fill_salon
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.range_copier import RangeOptions
-from app.migration.copy.range_loader import RangeLoader, Route
-from app.migration.copy.ranges import KeyRange
+from app.migration.copy.range_loader import KeyRange, RangeLoader, TableJob
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.streams import SourceStream
 from app.migration.tables.metadata import select_tables
@@ -160,7 +159,7 @@ async def test_the_copy_is_of_one_moment(connected: Source, database_url: str, m
     execute(connected.url, "UPDATE clients SET notes = '0'")
     original, moves = RangeLoader.load, []
 
-    async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
+    async def load(self: RangeLoader, job: TableJob, key_range: KeyRange) -> Loaded:
         moves.append(len(moves) + 1)
         execute(
             connected.url,
@@ -168,7 +167,7 @@ async def test_the_copy_is_of_one_moment(connected: Source, database_url: str, m
             f"INSERT INTO clients (id, yclients_id, phone) VALUES ({1000 + moves[-1]}, {1000 + moves[-1]}, '7'); "
             f"DELETE FROM clients WHERE id = {moves[-1]}",
         )
-        return await original(self, route, key_range)
+        return await original(self, job, key_range)
 
     monkeypatch.setattr(RangeLoader, "load", load)
     report = await copy_from(connected, database_url, tables("companies", "clients"), options=SMALL)

@@ -3,7 +3,10 @@
 import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
+from app.errors import CountTimeoutError
 from app.migration.runs.report import VerifyReport, ViewCompared
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.tables.copy_table import CopyTable
 from tests.fixtures.sources import Ends
 from tests.migration.engine import copy_from, execute, value, verify_from
 from tests.migration.test_usable import SALES_ROWS, SALES_SCHEMA
@@ -75,6 +78,21 @@ async def test_what_cannot_be_compared_is_named(moved: Ends) -> None:
     assert [(one.by, one.equal) for one in report.views] == [(None, False)] * 2
     why = ["the source's was never filled", "the source has none of this name"]
     assert [one.why for one in report.views] == (why if moved.connected else ["the API does not give it"] * 2)
+    assert report.clean
+
+
+@pytest.mark.parametrize("ends", ["page server"], indirect=True)
+async def test_one_that_takes_too_long_to_count_is_named(moved: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = RestSource.count
+
+    async def late(self: RestSource, table: CopyTable) -> int:
+        if table.name != "sales":
+            raise CountTimeoutError("counting took too long")
+        return await count(self, table)
+
+    monkeypatch.setattr(RestSource, "count", late)
+    report = await verify_from(moved.served, moved.target, _SALES)
+    assert [one.why for one in report.views] == ["the API takes too long to count it"] * 2
     assert report.clean
 
 

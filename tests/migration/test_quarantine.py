@@ -99,7 +99,7 @@ async def test_a_faulty_row_costs_few_statements(
     original = load.load_staged
 
     async def counted(*args: Any, **options: Any) -> Loaded:
-        staged.append(options["high"])
+        staged.append(options["rows"])
         return await original(*args, **options)
 
     monkeypatch.setattr(load, "load_staged", counted)

@@ -19,8 +19,7 @@ from sqlalchemy.engine import make_url
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.range_copier import RangeOptions
-from app.migration.copy.range_loader import RangeLoader, Route
-from app.migration.copy.ranges import KeyRange
+from app.migration.copy.range_loader import KeyRange, RangeLoader, TableJob
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.streams import SourceStream
 from app.migration.target.target_session import open_target
@@ -118,7 +117,7 @@ async def test_a_source_that_ends_sessions(
     add_clients(connected.url, 60)
     original, ended = RangeLoader.load, []
 
-    async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
+    async def load(self: RangeLoader, job: TableJob, key_range: KeyRange) -> Loaded:
         if key_range.number == 4 and not ended:
             ended.append(key_range)
             execute(
@@ -129,7 +128,7 @@ async def test_a_source_that_ends_sessions(
             session = await self._reader.connection()
             one = f"pid = {session.info.backend_pid}" if whom == "a worker" else "datname = current_database()"
             execute(connected.url, f"{_SESSIONS} AND {one}")
-        return await original(self, route, key_range)
+        return await original(self, job, key_range)
 
     monkeypatch.setattr(RangeLoader, "load", load)
     told = Told()
@@ -223,11 +222,13 @@ async def test_timeouts_of_role_and_database_do_no_harm(
     assert value(connected.url, "SHOW statement_timeout") == "500ms"
     original = RangeLoader._pipe
 
-    async def slowly(self: RangeLoader, route: Route, key_range: KeyRange, into: psycopg.sql.Identifier) -> int:
+    async def slowly(
+        self: RangeLoader, job: TableJob, key_range: KeyRange, into: psycopg.sql.Identifier, same: frozenset[str]
+    ) -> int:
         if key_range.number == 2:
             for session in (await self._reader.connection(), self._target):
                 await session.execute("SELECT pg_sleep(0.6)")
-        return await original(self, route, key_range, into)
+        return await original(self, job, key_range, into, same)
 
     monkeypatch.setattr(RangeLoader, "_pipe", slowly)
     report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
@@ -255,7 +256,7 @@ async def test_one_who_waits_to_have_a_table_alone_is_let_through(
     with psycopg.connect(connected.url) as other, ThreadPoolExecutor(1) as beside:
         alone: list[Future[object]] = []
 
-        async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
+        async def load(self: RangeLoader, job: TableJob, key_range: KeyRange) -> Loaded:
             if not alone:
                 alone.append(beside.submit(other.execute, "LOCK TABLE clients IN ACCESS EXCLUSIVE MODE"))
                 await asyncio.to_thread(
@@ -264,7 +265,7 @@ async def test_one_who_waits_to_have_a_table_alone_is_let_through(
                     "SELECT count(*) > 0 FROM pg_stat_activity "
                     "WHERE wait_event_type = 'Lock' AND datname = current_database()",
                 )
-            return await original(self, route, key_range)
+            return await original(self, job, key_range)
 
         with monkeypatch.context() as patch:
             patch.setattr(RangeLoader, "load", load)

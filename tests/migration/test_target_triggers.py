@@ -1,12 +1,13 @@
 """Triggers and rules of the target that are not silent, and keep or skip rows: reported, and never an endless sync."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.sync import forward as sync_forward
+from app.migration.sync.forward import ForwardSync
+from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.metadata import select_tables
 from app.next_step import Command, NextStep
 from tests.fixtures.sources import MakeSource
@@ -172,14 +173,13 @@ async def test_what_a_mirror_writes_during_a_round_is_not_beside_it(
     source = make_source(_TABLE + _ROWS)
     execute(fresh_database, _TABLE + _KEEP)
     assert (await copy_from(source, fresh_database, _CHOSEN)).complete
-    counting = sync_forward.counts_of
+    counting = ForwardSync._begin
 
-    async def mirrored(connection: Any, tables: Any) -> dict[str, int]:
-        counted = await counting(connection, tables)
+    async def mirrored(self: ForwardSync, tables: Sequence[CopyTable]) -> None:
+        await counting(self, tables)
         for url in (source.database_url, fresh_database):
             execute(url, "INSERT INTO people VALUES (9, 'Zed')")
-        return counted
 
-    monkeypatch.setattr(sync_forward, "counts_of", mirrored)
+    monkeypatch.setattr(ForwardSync, "_begin", mirrored)
     report = await sync_from(source, fresh_database, _CHOSEN)
     assert (report.complete, report.tables["people"].unsettled) == (True, 0)

@@ -61,7 +61,7 @@ def verify_words(
 def _what_happened(table: TableVerified) -> Words:
     if table.sampled is not None:
         yield f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows"
-    if table.counts_differ:
+    if not table.counts_agree:
         yield f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target"
         if table.sampled is None:
             yield "  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden."
@@ -96,7 +96,7 @@ def _verdict(report: VerifyReport) -> Words:
     if fixed := sum(table.fixed for table in report.tables):
         yield f"fixed: {fixed:,} rows were copied again and are equal now"
     if not all(table.clean for table in report.tables):
-        counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
+        counts = "the counts differ; " if any(not table.counts_agree for table in report.tables) else ""
         yield f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}"
         if report.stream_stands:
             yield f"They may only be late: {report.stream_stands}"
@@ -141,7 +141,7 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     unclean = [table for table in report.tables if not table.clean]
     behind = [table for table in unclean if table.table not in report.newer]
     ahead = [table for table in unclean if table not in behind]
-    if to_bring := [t for t in ahead if t.rows_that_differ > t.quarantined or t.counts_differ]:
+    if to_bring := [t for t in ahead if t.rows_that_differ > t.quarantined or not t.counts_agree]:
         reverse = Command("sync", f"--reverse {_only(to_bring)}")
         return NextStep(reverse, ", since the target is their store, then: ", again)
     those = _only(behind) if report.newer else ""

@@ -7,16 +7,16 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.load.repeated_keys import REPEATED
+from app.migration.load.loader import REPEATED
 from app.migration.load.table_authority import Permit
 from app.migration.quarantine.replay import replay_batch
 from app.migration.runs.report import TableCopied, refusals_of
 from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.columns_of_both import of_other_parts
+from app.migration.target.interference import find_writers
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
-from app.migration.verify.rows_beside import find_writers
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine
@@ -136,7 +136,7 @@ async def compare_where_due(
         raise
     seen = {one.table: one for one in verified.tables}
     return [
-        replace(table, differ=max(one.rows_that_differ - one.quarantined, int(one.counts_differ)))
+        replace(table, differ=max(one.rows_that_differ - one.quarantined, int(not one.counts_agree)))
         if (one := seen.get(table.table))
         else table
         for table in copied

@@ -10,11 +10,12 @@ from app.migration.keys.key_listing import (
     causes,
     count_keys,
     count_target,
+    extra_keys,
     figures,
+    missing_keys,
     select_keys,
     source_keys,
 )
-from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.sources.moved_tables import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -126,7 +127,7 @@ async def _look(connection: AsyncConnection, source: Source, table: CopyTable, l
 
     async def find_absent() -> tuple[set[Key], set[Key]]:
         """Keys that are not in the target: those that are not in quarantine either, and those that are."""
-        absent = await select_keys(connection, statements.missing_keys(table).as_string(connection))
+        absent = await select_keys(connection, missing_keys(table).as_string(connection))
         refused = set(await quarantine.refused_keys(connection, table.name)) if absent else set()
         return absent - refused, absent & refused
 
@@ -137,6 +138,6 @@ async def _look(connection: AsyncConnection, source: Source, table: CopyTable, l
             async for page in source.rows_by_key(table, sorted(missing), listed=True):
                 await loader.load(page, checkpoint=False)
             still, refused = await find_absent()
-        extra = await count_keys(connection, statements.extra_keys(table))
+        extra = await count_keys(connection, extra_keys(table))
         held = await count_target(connection, table)
     return _Look(listing, len(missing - still), still, len(refused), extra, held)

@@ -12,14 +12,15 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.copy.after_copy import compare_where_due, try_again
 from app.migration.copy.completeness import Completeness, complete_table
-from app.migration.copy.range_copier import RangeCopy, RangeOptions, TableJob
-from app.migration.copy.read_anew import read_changed_anew
+from app.migration.copy.range_copier import RangeCopy, RangeOptions
+from app.migration.copy.range_loader import TableJob
 from app.migration.load.loader import PageLoader
 from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.runs.report import CopyReport, TableCopied, refusals_of
 from app.migration.sources.moved_tables import choose_moved, known_count, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.silent_changes import read_changed_anew
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Progress, Source, ahead
@@ -30,7 +31,6 @@ from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.target.usable import analyze, analyzing, make_usable
 from app.state.runs import checkpoints, quarantine, runs, writes
-from app.state.runs.checkpoints import Checkpoint
 from app.state.tool_schema import ensure_tool_schema
 
 
@@ -134,12 +134,11 @@ async def copy_into(
         written = any(table.inserted or table.updated for table in copied)
         not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
         await runs.finish(connection, run)
-    seconds = monotonic() - began
     return CopyReport(
         run,
         resumed,
         tuple(copied),
-        seconds,
+        monotonic() - began,
         sync_due=snapshots > 1,
         broken=tuple(broken),
         not_usable=not_usable,
@@ -244,7 +243,11 @@ class _Start:
             was_empty=checkpoint.was_empty,
         )
         if not checkpoint.complete:
-            await _load_pages(self.source, table, checkpoint, loader, self.progress)
+            # The next page is fetched while one is loaded; at most three are in memory.
+            async with aclosing(ahead(self.source.pages(table, after=checkpoint.last_key))) as pages:
+                async for page in pages:
+                    loaded = await loader.load(page)
+                    self.progress.advance(table.name, loaded.rows)
         async with nullcontext() if checkpoint.complete else analyzing(beside, table):
             whole = await complete_table(self.connection, self.source, table, loader)
         return await self._finish(table, whole, checkpoint.complete, monotonic() - began)
@@ -272,13 +275,3 @@ class _Start:
             seconds=seconds,
             disagreement=whole.disagreement,
         )
-
-
-async def _load_pages(
-    source: Source, table: CopyTable, checkpoint: Checkpoint, loader: PageLoader, progress: Progress
-) -> None:
-    """Load page after page while the next one is being fetched; at most three are in memory."""
-    async with aclosing(ahead(source.pages(table, after=checkpoint.last_key))) as pages:
-        async for page in pages:
-            loaded = await loader.load(page)
-            progress.advance(table.name, loaded.rows)

@@ -1,29 +1,30 @@
 """A copy for trial: every row into a temporary table like the target's, one table at a time, dropped after."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
 from sqlalchemy import Table
 
-from app.errors import UnavailableError
-from app.migration.load import statements, trial_table
-from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
-from app.migration.load.narrowing import ensure_refusal
+from app.migration.load import statements
+from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page, waiting_key
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved, choose_moved, exact_count, pick_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page, Progress, Source
-from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.copy_table import CopyTable, name_of, named
 from app.migration.tables.described_table import describe
-from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
-from app.migration.whole import count_staged, staged
+from app.migration.tables.put_aside import find_unvalidated
+from app.migration.target.target_session import as_json, dropped_after, explained, is_row_fault, open_target
+from app.migration.whole import STAGING, staged
 from app.privacy import mask_phones
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 from app.stores.postgres.cursors import rendered
 
 STEP = "copy --dry-run"
@@ -35,6 +36,19 @@ UNCHECKED = (
     "the free space on the target's disk, which only its administrator can see",
 )
 _EXAMPLES = 20
+_TRIAL = "trial_rows"
+_HERE = sql.Identifier("pg_temp", _TRIAL)
+# The columns that a copy leaves to the table: a default, an identity or a NOT NULL would stand in the way.
+_OTHER_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+AND attgenerated = '' AND attnotnull AND attname <> ALL (%s)
+"""
+_UNIQUE_INDEXES = """
+SELECT c.relname, ARRAY(SELECT pg_get_indexdef(indexrelid, k, false) FROM generate_series(1, indnatts) k)::text,
+    pg_get_expr(indpred, indrelid), indclass::text, indcollation::text, indisexclusion
+FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+WHERE indrelid = to_regclass(%s) AND (indisunique OR indisexclusion) ORDER BY c.relname
+"""
 
 
 @dataclass(slots=True)
@@ -128,7 +142,7 @@ class _Trial:
         self._trial = replace(
             table,
             schema="pg_temp",
-            relation_name=trial_table.NAME,
+            relation_name=_TRIAL,
             replaces_rows=False,
             always_identity=False,
             has_only=True,
@@ -142,22 +156,22 @@ class _Trial:
         done = TableTried(self._table.name, rows)
         wanted = rows if self._sample is None else min(rows, self._sample)
         self._progress.begin(self._table.name, wanted, 0)
-        self._places = await trial_table.create(self._connection, self._table)
-        try:
+        async with dropped_after(self._connection, _TRIAL):
+            self._places = await _create_trial(self._connection, self._table)
             began = monotonic()
             if self._table.key:
                 await self._try_pages(done)
             else:
                 await self._try_whole(done)
             done.seconds = monotonic() - began
-            done.bytes = await trial_table.size(self._connection)
-        finally:
-            if not self._connection.broken and not self._connection.closed:
-                await trial_table.drop(self._connection)
+            done.bytes = await _size(self._connection)
         return done
 
     async def _try_pages(self, done: TableTried) -> None:
-        async with self._pages() as pages:
+        pages = self._source.pages(self._table)
+        if self._sample is not None:
+            pages = self._source.rows_by_key(self._table, await pick_keys(self._source, self._table, self._sample))
+        async with aclosing(pages):  # type: ignore[type-var]
             async for page in pages:
                 await self._try(page, done)
                 self._progress.advance(self._table.name, page.rows)
@@ -165,47 +179,32 @@ class _Trial:
     async def _try_whole(self, done: TableTried) -> None:
         """All rows of a table without a key at once."""
         assert isinstance(self._source, PostgresSource)
-        async with staged(self._connection, self._source, self._table) as staging, self._connection.transaction():
+        async with staged(self._connection, self._source, self._table) as rows, self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            rows = await count_staged(self._connection, staging)
-            outcome = await load_rows(self._connection, self._trial, staging, low=1, high=rows, most=rows + 1)
+            _, faults = await load_rows(self._connection, self._trial, STAGING, rows, most=rows + 1)
             done.tried += rows
-            await self._note(staging, outcome.faults, done)
+            await self._note(STAGING, faults, done)
             self._progress.advance(self._table.name, rows)
 
-    @asynccontextmanager
-    async def _pages(self) -> AsyncIterator[AsyncIterator[Page]]:
-        if self._sample is None:
-            pages = self._source.pages(self._table)
-        else:
-            pages = self._source.rows_by_key(self._table, await pick_keys(self._source, self._table, self._sample))
-        async with aclosing(pages):  # type: ignore[type-var]
-            yield pages
-
     async def _try(self, page: Page, done: TableTried) -> None:
-        await ensure_refusal(self._connection, self._trial)
+        await statements.ensure_refusal(self._connection, self._trial)
         async with self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if self._piece is None and await self._whole(page):
                 done.tried += page.rows
                 return
-            try:
-                staging, rows = await stage_page(self._connection, self._trial, page.body)
-            except psycopg.Error as error:
-                if not is_row_fault(error):
-                    raise
-                raise UnavailableError("a page from the source is not whole JSON") from error
-            outcome = await load_rows(
-                self._connection, self._trial, staging, low=1, high=rows, most=rows + 1, piece=self._piece or rows
+            staging, rows = await stage_page(self._connection, self._trial, page.body)
+            _, faults = await load_rows(
+                self._connection, self._trial, staging, rows, most=rows + 1, piece=self._piece or rows
             )
-            self._piece = first_piece(rows, len(outcome.faults)) if outcome.faults else None
+            self._piece = first_piece(rows, len(faults)) if faults else None
             done.tried += rows
-            await self._note(staging, outcome.faults, done)
+            await self._note(staging, faults, done)
 
     async def _whole(self, page: Page) -> bool:
         try:
             async with self._connection.transaction():
-                await self._connection.execute(self._load, [JsonBytes(page.body)])
+                await self._connection.execute(self._load, [as_json(page.body)])
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise
@@ -218,17 +217,55 @@ class _Trial:
 
         done.refused.update((fault.sqlstate, place(fault)) for fault in faults)
         shown = faults[: _EXAMPLES - len(done.examples)]
-        key = statements.key_array(self._table, "s") if self._table.key else content_and_place(self._table, "s")
         number = sql.Identifier(number_column(self._table))
-        cursor = await self._connection.execute(
+        keyed = await fetch_rows(
+            self._connection,
             sql.SQL("SELECT s.{}, {} FROM pg_temp.{} s WHERE s.{} = ANY (%s)").format(
-                number, key, sql.Identifier(staging), number
+                number, waiting_key(self._table), sql.Identifier(staging), number
             ),
             [[fault.number for fault in shown]],
         )
-        keys: dict[int, list[str]] = dict(await cursor.fetchall())
+        keys: dict[int, list[str]] = dict(keyed)
         mask = mask_phones if self._table.key_holds_phone else str
         done.examples += [
             Refusal(self._table.name, tuple(map(mask, keys[fault.number])), fault.sqlstate, place(fault))
             for fault in shown
         ]
+
+
+async def _create_trial(connection: AsyncConnection, table: CopyTable) -> dict[str, str]:
+    """Make the table of the trial: like the target's, with its constraints and indexes, without its sequences.
+
+    Returns:
+        The names of the target's unique indexes and constraints, by the names that they have here.
+    """
+    await connection.execute(
+        # A default could take a number from the target's sequence, an identity would make a sequence.
+        sql.SQL("CREATE TEMP TABLE {} (LIKE {} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY)").format(
+            sql.Identifier(_TRIAL), table.identifier
+        )
+    )
+    for name in await fetch_column(connection, _OTHER_COLUMNS, [_HERE.as_string(None), table.names]):
+        await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
+    for check in await find_unvalidated(connection, named(connection, table.identifier)):
+        if check.owned and check.of_table:
+            await connection.execute(
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(_HERE, sql.Identifier(check.name))
+            )
+    theirs: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, *definition in await _unique_indexes(connection, table.identifier):
+        theirs[tuple(definition)].append(name)
+    return {
+        name: theirs[tuple(definition)].pop(0)
+        for name, *definition in await _unique_indexes(connection, _HERE)
+        if theirs[tuple(definition)]
+    }
+
+
+async def _size(connection: AsyncConnection) -> int:
+    """Bytes on disk, with indexes and TOAST."""
+    return int(await fetch_value(connection, "SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)]))
+
+
+async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
+    return await fetch_rows(connection, _UNIQUE_INDEXES, [named(connection, table)])

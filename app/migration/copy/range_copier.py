@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import psycopg
@@ -12,21 +13,19 @@ from psycopg import AsyncConnection
 
 from app.errors import UnavailableError
 from app.migration.copy.completeness import Completeness, complete_table, complete_whole
-from app.migration.copy.range_loader import RangeLoader, Route
-from app.migration.copy.ranges import KeyRange, plan_ranges
+from app.migration.copy.range_loader import KeyRange, RangeLoader, TableJob, plan_ranges
 from app.migration.keys.key_listing import count_target
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
 from app.migration.retry import patiently
-from app.migration.runs.report import Loaded
-from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.moved_tables import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.snapshot import SnapshotSession
 from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.columns_of_both import may_narrow, same_types
 from app.migration.target.target_session import connect_target, explained
-from app.state.runs import checkpoints, ranges
+from app.state.runs import checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +42,6 @@ class RangeOptions:
     jobs: int = 2
     range_rows: int = 100_000
     range_bytes: int = 64_000_000
-
-
-@dataclass(slots=True)
-class TableJob:
-    """A table's part of a start.
-
-    Attributes:
-        source_rows: in the snapshot.
-        open: how many ranges are not complete.
-        done_before: the table was complete before this start.
-    """
-
-    route: Route
-    source_rows: int
-    open: int
-    done_before: bool
-    began: float | None = None
-    seconds: float = 0.0
-
-    @property
-    def table(self) -> CopyTable:
-        return self.route.table
 
 
 class RangeCopy:
@@ -118,7 +95,7 @@ class RangeCopy:
         """
         checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, job.table.name)
         assert checkpoint is not None
-        straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
+        straight = one_snapshot and job.straight and checkpoint.rows == job.source_rows
         if straight and await count_target(self._connection, job.table) == job.source_rows:
             return Completeness(job.source_rows, (), 0, 0)
         if not job.table.key:
@@ -133,12 +110,6 @@ class RangeCopy:
         with explained("copy", setting=self._source.setting, table=table.name, pending=f"{table.name} and those after"):
             await refuse_null_keys(self._source, table, step="copy")
             rows = await self._source.count(table)
-            route = Route(
-                table,
-                await self._source.own(table),
-                straight=False,
-                same=await same_types(self._source, self._connection, table),
-            )
             checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, table.name)
             if checkpoint is None:
                 pace = self._source.pace
@@ -152,14 +123,21 @@ class RangeCopy:
                 async with self._connection.transaction():
                     begun = self._connection, self._run, table.name
                     checkpoint = await checkpoints.begin_table(*begun, table.rows, rows)
-                    await ranges.keep_ranges(*begun, planned)
+                    await checkpoints.keep_ranges(*begun, planned)
             elif not checkpoint.complete:
                 await checkpoints.resume_table(self._connection, self._run, table.name)
-            route.straight = checkpoint.was_empty and not await may_narrow(self._source, table)
             left = []
             if not checkpoint.complete:
-                left = await ranges.open_ranges(self._connection, self._run, table.name)
-        job = TableJob(route, rows, len(left), done_before=checkpoint.complete)
+                left = await checkpoints.open_ranges(self._connection, self._run, table.name)
+            job = TableJob(
+                table,
+                await self._source.own(table),
+                same=await same_types(self._source, self._connection, table),
+                straight=checkpoint.was_empty and not await may_narrow(self._source, table),
+                source_rows=rows,
+                open=len(left),
+                done_before=checkpoint.complete,
+            )
         self._waiting.extend((job, KeyRange(*one)) for one in left)
         self._progress.begin(table.name, max(rows, checkpoint.rows), checkpoint.rows)
         return job
@@ -190,14 +168,7 @@ class RangeCopy:
             target = await connect_target(self._target_url, step="copy")
             own.push_async_callback(target.close)
             stack.push_async_callback(own.pop_all().aclose)
-            return RangeLoader(
-                reader,
-                target,
-                self._run,
-                most_refused=self._most_refused,
-                permit=self._permit,
-                pace=self._source.pace,
-            )
+            return RangeLoader(reader, target, self._run, most_refused=self._most_refused, permit=self._permit)
 
     async def _work(self, loader: RangeLoader, jobs: list[TableJob]) -> None:
         """Load ranges until none waits, or it is paused."""
@@ -205,10 +176,7 @@ class RangeCopy:
         while self._waiting and not source.pace.is_paused:
             job, key_range = self._waiting.popleft()
             job.began = job.began or monotonic()
-
-            async def load(job: TableJob = job, key_range: KeyRange = key_range) -> Loaded:
-                return await loader.load(job.route, key_range)
-
+            load = partial(loader.load, job, key_range)
             with explained("copy", setting=source.setting, table=job.table.name, pending=self._pending(jobs)):
                 loaded = await patiently(load, source.limits, source.on_retry, source.label)
             job.open -= 1

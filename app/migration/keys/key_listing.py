@@ -5,20 +5,19 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection, sql
-from psycopg.pq import TransactionStatus
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.load import statements
+from app.migration.load.statements import aliases, key_array, listed, names_of, same_key_text
 from app.migration.sources.moved_tables import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import VERSION, Source, ahead
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json, dropped_after
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
-from app.state.fetching import fetch_column, fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_value
 from app.stores.postgres.cursors import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
@@ -69,8 +68,8 @@ async def source_keys(
     Yields:
         How many there are. It may not be whole: see `require_whole`.
     """
-    await connection.execute(statements.create_source_keys(table))
-    try:
+    async with dropped_after(connection, "source_keys"):
+        await connection.execute(create_source_keys(table))
         if versions:
             column = sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
             await connection.execute(column)
@@ -81,9 +80,6 @@ async def source_keys(
             listing = await _walk(connection, source, table, versions=versions)
         await connection.execute("ANALYZE source_keys")
         yield listing
-    finally:
-        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
-            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
 
 
 def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step: str, pending: str) -> None:
@@ -111,9 +107,8 @@ def figures(listing: KeyListing) -> str:
 
 def causes(listing: KeyListing, source: Source) -> str:
     """What makes such figures."""
-    over_rest = not isinstance(source, PostgresSource)
     twice = f"several rows have one key, such as ({listing.twice}), and cannot be told apart" if listing.twice else None
-    if not over_rest:
+    if isinstance(source, PostgresSource):
         return twice or "likely rows that came and went meanwhile"
     return f"{twice}; or, where no key is there twice, " * bool(twice) + (
         "likely an index in the order of another collation version (REINDEX it), operators of the key's type that the "
@@ -147,7 +142,7 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
     """
     await connection.execute("ALTER TABLE pg_temp.source_keys ADD COLUMN botdata_walk smallint")
     with_versions = versions and bool(table.version)
-    add = rendered(statements.add_source_keys(table, versions=versions))
+    add = rendered(add_source_keys(table, versions=versions))
     listing, most = KeyListing(1, 0, 0), 0
     before: int | None = None
     for number in range(_LISTINGS):
@@ -157,7 +152,7 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
         walk = source.key_pages(table, versions=with_versions, as_rows=versions, backwards=backwards)
         async with aclosing(ahead(walk)) as pages:
             async for page in pages:
-                await connection.execute(add, [JsonBytes(page.body)])
+                await connection.execute(add, [as_json(page.body)])
                 rows += page.rows
         after = await known_count(source, table)
         counted = after if after is None or before is None else min(before, after)
@@ -190,7 +185,7 @@ async def _explained(connection: AsyncConnection, source: RestSource, table: Cop
         sql.SQL(
             "SELECT {key} FROM source_keys s GROUP BY 1 HAVING NOT bool_or(botdata_walk = 2) "
             "OR (bool_or(botdata_walk = 0) AND NOT bool_or(botdata_walk = 1)) LIMIT {most}"
-        ).format(key=statements.key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1)),
+        ).format(key=key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1)),
     )
     left = [tuple(key) for key in gone]
     if len(left) > _MOST_GONE:
@@ -213,7 +208,7 @@ async def _listing(
     twice = None
     if different < rows and first:
         twice_there = sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
-        if key := await fetch_value(connection, twice_there.format(statements.key_array(table, "s"))):
+        if key := await fetch_value(connection, twice_there.format(key_array(table, "s"))):
             shown = ", ".join("NULL" if part is None else part for part in key)
             twice = mask_phones(shown) if table.key_holds_phone else shown
     return KeyListing(counted, rows, different, twice)
@@ -221,7 +216,7 @@ async def _listing(
 
 async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
     """Rows in the target's table."""
-    return int(await fetch_value(connection, statements.count_rows(table)))
+    return int(await fetch_value(connection, sql.SQL("SELECT count(*) FROM {}").format(table.rows)))
 
 
 async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
@@ -232,4 +227,53 @@ async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
 
 async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
     """The keys (text[]) that a query returns."""
-    return {tuple(row[0]) for row in await fetch_rows(connection, query)}
+    return set(map(tuple, await fetch_column(connection, query)))
+
+
+def create_source_keys(table: CopyTable, name: str = "source_keys") -> sql.Composed:
+    """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
+    return sql.SQL("CREATE TEMP TABLE {} ({})").format(
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+    )
+
+
+def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bool) -> sql.Composed:
+    """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
+    version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
+    return sql.SQL(
+        "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
+        "INSERT INTO {} SELECT {}{version} FROM p"
+    ).format(
+        names_of(table.key),
+        aliases(table.key),
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+        version=version,
+        typed=sql.SQL("{} text").format(version) if versions else version,
+    )
+
+
+def missing_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the source (text[]) that the target does not hold."""
+    return sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
+    ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
+
+
+def extra_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the target (text[]) that the source does not hold."""
+    return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
+        key=key_array(table, "t"), table=table.rows, same=same_source_key(table)
+    )
+
+
+def same_source_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the row `s` of `source_keys`."""
+    return same_key_text(table, "s", typed=lambda column: column.zoned)

@@ -6,30 +6,29 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.migration.keys import keyed_rows
 from app.migration.load.statements import aliases, key_array, listed, names_of, typed_key_array
 from app.migration.sources.source import VERSION, Page, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
-from app.state.fetching import fetch_rows
+from app.migration.target.target_session import as_json
+from app.state.fetching import fetch_column, fetch_value
 from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias
 
 
-def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
-    """A CTE with the first columns of the page in parameter 1, as text, and its rows' versions."""
+def versioned_rows(table: CopyTable, columns: int) -> sql.Composed:
+    """A CTE `page` with the first columns of the page in parameter 1, as text, and its rows' versions."""
     some = table.columns[:columns]
     return sql.SQL(
-        "{} ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
-    ).format(sql.Identifier(name), names_of(some), aliases(some), version=sql.Identifier(VERSION))
+        "page ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
+    ).format(names_of(some), aliases(some), version=sql.Identifier(VERSION))
 
 
 async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
     """The keys of a page as the target writes them."""
     query = sql.SQL("WITH {} SELECT {} FROM page p").format(
-        versioned_rows(table, "page", table.key_size), typed_key_array(table, "p")
+        versioned_rows(table, table.key_size), typed_key_array(table)
     )
-    return {tuple(row[0]) for row in await fetch_rows(connection, query, [JsonBytes(body)])}
+    return set(map(tuple, await fetch_column(connection, query, [as_json(body)])))
 
 
 def of_keys(table: CopyTable) -> sql.Composed:
@@ -65,18 +64,15 @@ async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) ->
 async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
     """Those of the keys that the target holds."""
     query = sql.SQL("SELECT {} FROM {}").format(key_array(table, "t"), of_keys(table))
-    return {tuple(row[0]) for row in await fetch_rows(connection, query, [keys_json(keys)])}
+    return set(map(tuple, await fetch_column(connection, query, [keys_json(keys)])))
 
 
 async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> int:
     """Delete the target's rows of these keys; returns how many there were."""
-    cursor = await connection.execute(
-        sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
-            table=table.rows, names=names_of(table.key, "t"), found=of_keys(table)
-        ),
-        [keys_json(keys)],
+    delete = sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
+        table=table.rows, names=names_of(table.key, "t"), found=of_keys(table)
     )
-    return cursor.rowcount
+    return (await connection.execute(delete, [keys_json(keys)])).rowcount
 
 
 _ROWS = 200
@@ -89,16 +85,14 @@ async def target_pages(connection: AsyncConnection, table: CopyTable, keys: Sequ
         sql.SQL("t.{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
         for position, column in enumerate(table.columns)
     )
-    query = sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {}) page").format(
-        columns, keyed_rows.of_keys(table)
-    )
+    query = sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {}) page").format(columns, of_keys(table))
     groups = [list(keys[first : first + _ROWS]) for first in range(0, len(keys), _ROWS)]
     while groups:
         group = groups.pop(0)
-        row = await (await connection.execute(query, [keys_json(group)])).fetchone()
-        if row is None or row[0] is None:
+        rows = await fetch_value(connection, query, [keys_json(group)])
+        if rows is None:
             continue
-        body = row[0].encode()
+        body = rows.encode()
         if len(body) > _BYTES and len(group) > 1:
             middle = len(group) // 2
             groups[:0] = [group[:middle], group[middle:]]

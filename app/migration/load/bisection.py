@@ -6,17 +6,18 @@ most O(log piece) statements.
 """
 
 import hashlib
-from dataclasses import dataclass
 from math import isqrt
 from typing import NamedTuple
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
+from app.errors import UnavailableError
 from app.migration.load import statements
-from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.statements import listed
+from app.migration.runs.report import Loaded
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.target_session import ROW_FAULTS, JsonBytes
+from app.migration.target.target_session import ROW_FAULTS, as_json, is_row_fault
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
@@ -32,20 +33,6 @@ class Fault(NamedTuple):
     sqlstate: str
     message: str
     place: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOutcome:
-    """What loading from a staging table did.
-
-    Attributes:
-        transactions: the xmin of the rows written; several, since each piece is a subtransaction.
-    """
-
-    inserted: int
-    updated: int
-    transactions: frozenset[str]
-    faults: tuple[Fault, ...]
 
 
 def number_column(table: CopyTable) -> str:
@@ -95,18 +82,19 @@ async def stage_page(connection: AsyncConnection, table: CopyTable, body: bytes)
         The temporary table's name, and how many rows there are.
 
     Raises:
-        psycopg.Error: class 22: the page is not JSON.
+        UnavailableError: the page is not JSON: it was cut or garbled on its way.
     """
     staging = await empty_staging(connection, table)
     sent = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(alias(i))) for i in range(len(table.columns)))
-    cursor = await connection.execute(
-        sql.SQL(
-            "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) "
-            "WITH ORDINALITY"
-        ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent),
-        [JsonBytes(body)],
-    )
-    return staging, cursor.rowcount
+    insert = sql.SQL(
+        "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) WITH ORDINALITY"
+    ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent)
+    try:
+        return staging, (await connection.execute(insert, [as_json(body)])).rowcount
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        raise UnavailableError("a page from the source is not whole JSON") from error
 
 
 def first_piece(rows: int, refused: int) -> int:
@@ -121,29 +109,31 @@ async def load_rows(
     connection: AsyncConnection,
     table: CopyTable,
     staging: str,
+    rows: int,
     *,
-    low: int,
-    high: int,
     most: int,
     piece: int = LARGEST_PIECE,
-) -> LoadOutcome:
-    """Load the rows numbered low to high of a temporary table that has an index on the number.
+) -> tuple[Loaded, tuple[Fault, ...]]:
+    """Load the rows of a temporary table, which are numbered from 1 and have an index on the number.
 
     Args:
         staging: its columns are the number and each of the table's, as text or of the source's type.
         most: refused rows after which it ends early.
         piece: rows of the first try.
 
+    Returns:
+        What went in, by several transactions, since each piece is a subtransaction; and the refused rows.
+
     Raises:
         psycopg.Error: something else than a row is at fault; nothing is loaded once the transaction is rolled back.
     """
-    await ensure_refusal(connection, table)
+    await statements.ensure_refusal(connection, table)
     if not (table.has_only and table.key):
         await connection.execute(statements.create_marks())
     function = await _function(connection, table, staging)
-    query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function))
-    inserted, updated, transactions, *reasons = await fetch_row(connection, query, [low, high, piece, most])
-    return LoadOutcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
+    query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s)").format(sql.Identifier(function))
+    inserted, updated, transactions, *reasons = await fetch_row(connection, query, [rows, piece, most])
+    return Loaded(inserted, updated, rows, set(transactions)), tuple(map(Fault, *reasons))
 
 
 async def _function(connection: AsyncConnection, table: CopyTable, staging: str) -> str:
@@ -161,7 +151,7 @@ async def _function(connection: AsyncConnection, table: CopyTable, staging: str)
         # A generic plan finds the piece by the number's index; the temporary table has no statistics to do better.
         await connection.execute(
             sql.SQL(
-                "CREATE FUNCTION pg_temp.{}(low bigint, high bigint, piece bigint, most bigint, "
+                "CREATE FUNCTION pg_temp.{}(high bigint, piece bigint, most bigint, "
                 "OUT inserted bigint, OUT updated bigint, OUT transactions text[], OUT refused bigint[], "
                 "OUT sqlstates text[], OUT messages text[], OUT places text[]) "
                 "LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS {}"
@@ -180,9 +170,9 @@ _BODY = """
 #variable_conflict use_column
 <<loading>>
 DECLARE
-    first bigint := low;
+    first bigint := 1;
     last bigint;
-    faulty bigint := low - 1; -- the last row of a piece that failed, and whose first part has gone in since
+    faulty bigint := 0; -- the last row of a piece that failed, and whose first part has gone in since
     suspect bigint := 0; -- the row at which it failed; -1: it was not that one
     size bigint := least(piece, {largest});
     deleted bigint := 0;
@@ -227,8 +217,8 @@ BEGIN
                 messages := messages || message_;
                 places := places || coalesce(nullif(constraint_, ''), nullif(column_, ''));
                 first := first + 1;
-                faulty := low - 1;
-                size := least({largest}, greatest({smallest}, sqrt(2 * (first - low) / cardinality(refused))::bigint));
+                faulty := 0;
+                size := least({largest}, greatest({smallest}, sqrt(2 * (first - 1) / cardinality(refused))::bigint));
             END IF;
         END;
     END LOOP;
@@ -274,8 +264,10 @@ def content(table: CopyTable, row: str) -> sql.Composed:
     return sql.SQL("left(encode(sha256(convert_to(ROW({})::text, 'UTF8')), 'hex'), 32) COLLATE \"C\"").format(texts)
 
 
-def content_and_place(table: CopyTable, row: str) -> sql.Composed:
-    """The same of some waiting rows, as text[], with the place of each among its equals: 1, 2 and so on."""
+def waiting_key(table: CopyTable) -> sql.Composed:
+    """The key of a waiting row `s`, as text[]; without one its content's hash and its place among its equals."""
+    if table.key:
+        return statements.key_array(table, "s")
     return sql.SQL("ARRAY[{0}, row_number() OVER (PARTITION BY {0} ORDER BY {1})::text]").format(
-        content(table, row), sql.Identifier(row, number_column(table))
+        content(table, "s"), sql.Identifier("s", number_column(table))
     )

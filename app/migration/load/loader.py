@@ -7,34 +7,37 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.errors import MigrationError, UnavailableError
+from app.errors import MigrationError
 from app.migration.load import statements
 from app.migration.load.bisection import (
     LARGEST_PIECE,
     Fault,
-    content_and_place,
     first_piece,
     load_rows,
     number_column,
     stage_page,
+    waiting_key,
 )
-from app.migration.load.narrowing import ensure_refusal
-from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
 from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
-from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.migration.target.target_session import as_json, is_row_fault
 from app.next_step import Command, NextStep
-from app.state.fetching import fetch_row
+from app.state.fetching import fetch_column, fetch_row, fetch_rows
 from app.state.runs import checkpoints, quarantine, writes
 from app.stores.postgres.cursors import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
 _WITH_OPTION = ("copy", "sync")  # commands that take --max-quarantine
+
+
+# The SQLSTATE that PostgreSQL itself has for the same key twice in one statement.
+REPEATED = "21000"
+_SEVERAL = "the source has several rows of this key that differ"
 
 
 class PageLoader:
@@ -85,7 +88,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
-        await ensure_refusal(self._connection, self._table)
+        await statements.ensure_refusal(self._connection, self._table)
         if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
             return loaded
         async with self._transaction():
@@ -106,7 +109,7 @@ class PageLoader:
         loaded = None
         async with self._transaction():
             try:
-                inserted, transaction = await fetch_row(self._connection, insert, [JsonBytes(page.body)])
+                inserted, transaction = await fetch_row(self._connection, insert, [as_json(page.body)])
             except psycopg.Error as error:
                 if not is_row_fault(error):
                     raise
@@ -125,7 +128,7 @@ class PageLoader:
 
     async def _whole(self, body: bytes) -> Loaded | None:
         """The counts; None where a row is at fault, or a key is there twice (rolled back to before the page)."""
-        parameters = [JsonBytes(body)]
+        parameters = [as_json(body)]
         try:
             async with self._connection.transaction():
                 replaced = 0
@@ -143,12 +146,7 @@ class PageLoader:
             return None
 
     async def _in_pieces(self, page: Page) -> Loaded:
-        try:
-            staging, rows = await stage_page(self._connection, self._table, page.body)
-        except psycopg.Error as error:
-            if not is_row_fault(error):
-                raise
-            raise UnavailableError("a page from the source is not whole JSON") from error
+        staging, rows = await stage_page(self._connection, self._table, page.body)
         loaded = await load_staged(
             self._connection,
             self._table,
@@ -156,8 +154,7 @@ class PageLoader:
             step=self._step,
             most_refused=self._most_refused,
             staging=staging,
-            low=1,
-            high=rows,
+            rows=rows,
             piece=self._piece or rows,
         )
         self._piece = first_piece(rows, len(loaded.refused)) if loaded.refused else None
@@ -171,9 +168,8 @@ async def load_staged(
     *,
     step: str,
     most_refused: int,
-    staging: str = "staging",
-    low: int,
-    high: int,
+    staging: str,
+    rows: int,
     piece: int = LARGEST_PIECE,
 ) -> Loaded:
     """Load rows that wait in a temporary table, and put those that the target refuses into quarantine.
@@ -184,24 +180,61 @@ async def load_staged(
         step: the command that loads, for its errors.
         staging: a temporary table with an index on `number_column(table)`, the rows' numbers, and with the table's
             columns, as text or of the source's types.
-        low, high: the first and the last number to load.
+        rows: how many there are, numbered from 1.
         piece: rows of the first try.
 
     Raises:
         psycopg.Error: the target failed.
         MigrationError: more rows were refused than `most_refused`.
     """
-    repeated = await take_repeated(connection, table, staging) if table.key else ()
-    outcome = await load_rows(connection, table, staging, low=low, high=high, piece=piece, most=most_refused + 1)
-    loaded = Loaded(outcome.inserted, outcome.updated, high - low + 1, set(outcome.transactions))
+    repeated = await _take_repeated(connection, table, staging) if table.key else ()
+    loaded, faults = await load_rows(connection, table, staging, rows, piece=piece, most=most_refused + 1)
     if repeated:
-        await put_back(connection, table, staging, repeated)
-    faults = outcome.faults + repeated
+        await _put_back(connection, table, staging, repeated)
+    faults += repeated
     if faults:
         loaded.refused = await _set_aside(connection, table, run, staging, faults)
         if max(await quarantine.count_rows(connection, run), len(faults)) > most_refused:
             raise _too_many(table, faults[-1], most_refused, step)
     return loaded
+
+
+async def _take_repeated(connection: AsyncConnection, table: CopyTable, staging: str) -> tuple[Fault, ...]:
+    """Take the later rows of a key out of a temporary table; gives those that differ from its first row.
+
+    Their numbers are negative in it until they are put back, so that they are not loaded. A row that is the same in
+    every column is nothing that could be lost.
+    """
+    number = sql.Identifier(number_column(table))
+    key = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+    names = {"staging": sql.Identifier("pg_temp", staging), "number": number, "key": key}
+    repeated = sql.SQL("SELECT min({number}) FROM {staging} GROUP BY {key} HAVING count(*) > 1").format(**names)
+    first = await fetch_column(connection, repeated)
+    if not first:
+        return ()
+    same = sql.SQL(" AND ").join(sql.SQL("s.{0} = f.{0}").format(sql.Identifier(column.name)) for column in table.key)
+    differs = sql.SQL(" OR ").join(
+        sql.SQL("s.{0}::text IS DISTINCT FROM f.{0}::text").format(sql.Identifier(name)) for name in table.names
+    )
+    taken = await fetch_rows(
+        connection,
+        sql.SQL(
+            "UPDATE {staging} s SET {number} = -s.{number} FROM {staging} f WHERE f.{number} = ANY (%s) "
+            "AND {same} AND s.{number} > f.{number} RETURNING -s.{number}, {differs}"
+        ).format(same=same, differs=differs, **names),
+        [first],
+    )
+    return tuple(Fault(position, REPEATED, _SEVERAL, None) for position, is_other in sorted(taken) if is_other)
+
+
+async def _put_back(connection: AsyncConnection, table: CopyTable, staging: str, faults: tuple[Fault, ...]) -> None:
+    """Give such rows their numbers again, after the others are loaded."""
+    await connection.execute(
+        sql.SQL("UPDATE {0} SET {1} = -{1} WHERE {1} = ANY (%s)").format(
+            sql.Identifier("pg_temp", staging), sql.Identifier(number_column(table))
+        ),
+        [[-fault.number for fault in faults]],
+    )
 
 
 async def record_loaded(
@@ -237,7 +270,7 @@ async def _set_aside(
         sql.Identifier("pg_temp", staging),
         faults,
         number=sql.Identifier(number_column(table)),
-        key=statements.key_array(table, "s") if table.key else content_and_place(table, "s"),
+        key=waiting_key(table),
         texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.kept),
     )
     return list(refusals_of(table, rows))

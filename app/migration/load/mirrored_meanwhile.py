@@ -21,7 +21,8 @@ from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pace import Pace
 from app.migration.sources.source import Page, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
+from app.state.fetching import fetch_row, fetch_rows
 from app.state.runs import synced_tables
 
 _MORE_READINGS = 4  # of rows that mirrors write all the time
@@ -68,11 +69,11 @@ async def this_moment(connection: AsyncConnection, table: CopyTable, authority: 
     if authority.mirrored(table.name) is None:
         return Moment(authority, None, (), (0, 0))
     notes = await synced_tables.noted(connection, table.name)
-    cursor = await connection.execute(
+    next_xid, running = await fetch_row(
+        connection,
         "SELECT pg_snapshot_xmax(now)::xid::text, ARRAY(SELECT running::xid::text FROM pg_snapshot_xip(now) running) "
-        "FROM pg_current_snapshot() now"
+        "FROM pg_current_snapshot() now",
     )
-    ((next_xid, running),) = await cursor.fetchall()
     return Moment(authority, next_xid, running, notes)
 
 
@@ -98,8 +99,8 @@ async def outdated(
         rows=table.rows,
         same=same_key(table),
     )
-    given = {"page": JsonBytes(body), "running": list(moment.running), "next": moment.next_xid}
-    rows = await (await connection.execute(query, given)).fetchall()
+    given = {"page": as_json(body), "running": list(moment.running), "next": moment.next_xid}
+    rows = await fetch_rows(connection, query, given)
     absent = frozenset(tuple(row[0]) for row in rows if row[1])
     is_known = moment.next_xid is not None
     if absent and is_known and await synced_tables.noted(connection, table.name) == moment.notes:

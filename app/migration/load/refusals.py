@@ -14,6 +14,7 @@ from app.common.schemas import schemas_of
 from app.errors import MigrationError
 from app.migration.tables.copy_table import CopyTable, label
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import writes
 
 # Citus' own tables: its documentation, "Citus Tables and Views". The second came with version 12.
@@ -33,7 +34,7 @@ async def distributed_tables(connection: AsyncConnection, tables: Sequence[Table
         return []
     here = schemas_of(connection).data
     named = [[table.schema or here for table in tables], [table.name for table in tables]]
-    found = await (await connection.execute(_TABLES, named)).fetchall()
+    found = await fetch_rows(connection, _TABLES, named)
     return [label(None if schema == here else schema, name) for schema, name in found]
 
 
@@ -41,7 +42,7 @@ async def is_schema_distributed(connection: AsyncConnection) -> bool:
     """Whether Citus distributes the schema, so that each table that is made in it is distributed too."""
     if not await _is_there(connection, _SCHEMAS):
         return False
-    return await (await connection.execute(_SCHEMA, [schemas_of(connection).data])).fetchone() is not None
+    return bool(await fetch_rows(connection, _SCHEMA, [schemas_of(connection).data]))
 
 
 async def refuse_distributed(connection: AsyncConnection, tables: Sequence[Table], *, step: str) -> None:
@@ -69,8 +70,7 @@ async def undistribute(connection: AsyncConnection) -> str:
 
 
 async def _is_there(connection: AsyncConnection, table: str) -> bool:
-    row = await (await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table])).fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, "SELECT to_regclass(%s) IS NOT NULL", [table]))
 
 
 async def refuse_foreign_rows(

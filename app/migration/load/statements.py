@@ -1,4 +1,4 @@
-"""The SQL that loads and compares pages: a page is one JSON parameter whose values are all PostgreSQL text.
+"""The SQL that loads pages: a page is one JSON parameter whose values are all PostgreSQL text.
 
 Values are cast to their column's type without its length: a cast to varchar(50) would cut a longer text, where an
 assignment refuses it.
@@ -6,9 +6,8 @@ assignment refuses it.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
-from app.migration.sources.source import VERSION
 from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.grammar import alias
@@ -53,7 +52,7 @@ def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
 
 
 def _value(given: sql.Identifier, column: CopyColumn) -> sql.Composed:
-    """A text as a value of its column; one that would be shortened or rounded to fit is refused (see `narrowing`)."""
+    """A text as a value of its column; one that would be shortened or rounded is refused (see `ensure_refusal`)."""
     plain = sql.SQL("{}::{}").format(given, sql.SQL(column.type))
     if column.exact is None:
         return plain
@@ -80,7 +79,7 @@ def same_key(table: CopyTable) -> sql.Composed:
     )
 
 
-def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn], bool]) -> sql.Composed:
+def same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn], bool]) -> sql.Composed:
     """The same for any text, also one that is no value of the column's type; `typed` columns are compared as such.
 
     To a collation of the column's own, unlike texts may be equal.
@@ -95,13 +94,11 @@ def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn]
     return listed(map(same, table.key), " AND ")
 
 
-def text_differs(
-    target: str, source: str, *, source_is_text: bool, styled: bool = True
-) -> Callable[[CopyColumn], sql.Composed]:
-    """An expression that is true where a column's value in the target is not the source's, as text."""
+def text_differs(source: str, *, source_is_text: bool, styled: bool = True) -> Callable[[CopyColumn], sql.Composed]:
+    """An expression that is true where a column's value in the target's row `t` is not the source's, as text."""
 
     def differs(column: CopyColumn) -> sql.Composed:
-        ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
+        ours, theirs = sql.Identifier("t", column.name), sql.Identifier(source, column.name)
         # To a collation of the column's own, unlike texts may be equal.
         unlike = sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {}::text').format(ours, theirs)
         if column.styled is None or not (styled and source_is_text):
@@ -119,6 +116,12 @@ def text_differs(
         return sql.SQL("({} AND {})").format(unlike, other)
 
     return differs
+
+
+def any_differs(table: CopyTable) -> sql.Composed:
+    """The target's row `t` is not the page's row `p`, as text."""
+    rest = table.columns[table.key_size :]
+    return listed(map(text_differs("p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
 
 
 def _values(table: CopyTable) -> sql.Composed:
@@ -163,7 +166,7 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
         action = sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {} WHERE {}").format(
             names_of(table.key),
             listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
-            listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
+            listed(map(text_differs("excluded", source_is_text=False), rest), " OR "),
         )
     if not table.has_only:
         return _load_partitioned(table, page or page_rows(table), action, _repeated(table, page))
@@ -232,77 +235,11 @@ def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Co
     Args:
         page: as in `load_page`.
     """
-    rest = table.columns[table.key_size :]
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
         page or page_rows(table),
         table.rows,
         same_key(table),
-        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
-    )
-
-
-def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
-    """Rows of a page that the target lacks or holds differently.
-
-    Not `typed`, it takes also rows with texts that are no values of their columns' types, and reads the whole table.
-
-    Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
-    these columns (text[]), the target's (text[]).
-    """
-    differs = text_differs("t", "p", source_is_text=True, styled=typed)
-    rest = table.columns[table.key_size :]
-
-    def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:
-        if not rest:
-            return sql.SQL("ARRAY[]::text[]").format()
-        cases = (sql.SQL("CASE WHEN {} THEN ARRAY[{}] END").format(differs(column), value(column)) for column in rest)
-        return sql.SQL("(SELECT array_agg(v[1]) FROM (VALUES {}) AS c (v) WHERE v IS NOT NULL)").format(
-            listed(sql.SQL("({})").format(case) for case in cases)
-        )
-
-    return sql.SQL(
-        "WITH {page} SELECT ARRAY[{key}], t.{first} IS NULL, {names}, {sources}, {targets} "
-        "FROM page p LEFT JOIN {table} t ON {same} WHERE t.{first} IS NULL OR {different}"
-    ).format(
-        page=page_rows(table),
-        key=names_of(table.key, "p"),
-        first=sql.Identifier(table.key[0].name),
-        names=picked(lambda column: sql.Literal(column.name)),
-        sources=picked(lambda column: sql.Identifier("p", column.name)),
-        targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
-        table=table.rows,
-        same=same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
-        different=listed(map(differs, rest), " OR ") if rest else sql.SQL("false"),
-    )
-
-
-def create_source_keys(table: CopyTable, name: str = "source_keys") -> sql.Composed:
-    """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
-    return sql.SQL("CREATE TEMP TABLE {} ({})").format(
-        sql.Identifier(name),
-        listed(
-            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
-            for column in table.key
-        ),
-    )
-
-
-def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bool) -> sql.Composed:
-    """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
-    version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
-    return sql.SQL(
-        "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
-        "INSERT INTO {} SELECT {}{version} FROM p"
-    ).format(
-        names_of(table.key),
-        aliases(table.key),
-        sql.Identifier(name),
-        listed(
-            sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
-            for column in table.key
-        ),
-        version=version,
-        typed=sql.SQL("{} text").format(version) if versions else version,
+        any_differs(table),
     )
 
 
@@ -311,11 +248,10 @@ def key_array(table: CopyTable, prefix: str) -> sql.Composed:
     return array_of(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
 
 
-def typed_key_array(table: CopyTable, prefix: str) -> sql.Composed:
-    """The same of a row of texts, as the target writes its key."""
+def typed_key_array(table: CopyTable) -> sql.Composed:
+    """The same of a page's row `p`, as the target writes its key."""
     return array_of(
-        sql.SQL("{}::{}::text").format(sql.Identifier(prefix, column.name), sql.SQL(column.type))
-        for column in table.key
+        sql.SQL("{}::{}::text").format(sql.Identifier("p", column.name), sql.SQL(column.type)) for column in table.key
     )
 
 
@@ -324,25 +260,23 @@ def array_of(texts: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL("ARRAY[{}]").format(listed(sql.SQL('{} COLLATE "default"').format(text) for text in texts))
 
 
-def missing_keys(table: CopyTable) -> sql.Composed:
-    """Keys of the source (text[]) that the target does not hold."""
-    return sql.SQL(
-        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
-    ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
+# 22001: string_data_right_truncation. It takes and gives the type of the value in whose place it is called.
+_REFUSAL = """
+DO $do$ BEGIN IF to_regproc('pg_temp.botdata_refused') IS NULL THEN
+    CREATE FUNCTION pg_temp.botdata_refused(name text, type text, plain anyelement) RETURNS anyelement
+    LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION USING ERRCODE = '22001', COLUMN = name,
+            MESSAGE = format('a value of %s would be shortened or rounded to fit %s', name, type);
+    END $$;
+END IF; END $do$
+"""
 
 
-def extra_keys(table: CopyTable) -> sql.Composed:
-    """Keys of the target (text[]) that the source does not hold."""
-    return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
-        key=key_array(table, "t"), table=table.rows, same=same_source_key(table)
-    )
+async def ensure_refusal(connection: AsyncConnection, table: CopyTable) -> None:
+    """Make the function by which the statements that load a table refuse such values, in this session.
 
-
-def same_source_key(table: CopyTable) -> sql.Composed:
-    """The target's row `t` has the key of the row `s` of `source_keys`."""
-    return _same_key_text(table, "s", typed=lambda column: column.zoned)
-
-
-def count_rows(table: CopyTable) -> sql.Composed:
-    """Rows in the target's table."""
-    return sql.SQL("SELECT count(*) FROM {}").format(table.rows)
+    Raises:
+        psycopg.Error: the role may make nothing temporary.
+    """
+    if any(column.exact is not None for column in table.columns):
+        await connection.execute(_REFUSAL)

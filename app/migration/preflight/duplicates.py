@@ -1,21 +1,24 @@
 """Rows of the source that share a natural key, and collations whose order has changed since indexes were made."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from math import inf
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
 from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.schemas.source_schema import SourceSeen
 from app.migration.sources.moved_tables import known_count
 from app.migration.sources.source import Source, records_of
 from app.migration.tables.copy_table import (
     CopyColumn,
     CopyTable,
     identifier_of,
+    keeps_unique,
     key_columns,
     name_of,
     quoted,
@@ -57,7 +60,7 @@ def unique_keys(table: Table) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(keys))
 
 
-async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ...], *, own: str) -> Duplicates:
+async def _by_query(connection: AsyncConnection, table: Table, key: tuple[str, ...], *, own: str) -> Duplicates:
     """Over a connection: the server groups.
 
     Args:
@@ -79,7 +82,7 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
         names=names,
         shown=sql.Literal(_SHOWN),
     )
-    rows = await (await connection.execute(query)).fetchall()
+    rows = await fetch_rows(connection, query)
     return Duplicates(rows[0][0] if rows else 0, tuple((tuple(values), tuple(keys)) for _, values, keys in rows))
 
 
@@ -88,7 +91,7 @@ def _unseen(before: int | None, given: int, after: int | None) -> int:
     return 0 if before is None or after is None else max(0, min(before, after) - given)
 
 
-async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts: bool) -> Duplicates:
+async def _by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts: bool) -> Duplicates:
     """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number.
 
     Args:
@@ -121,6 +124,57 @@ async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts
     )
 
 
+async def found_by_query(connection: AsyncConnection, tables: Sequence[Table], seen: SourceSeen) -> list[Finding]:
+    """Keys that several rows of the tables have, over a connection; not those that an index keeps unique there."""
+    found = []
+    for table, key in _keys_to_check(tables, seen):
+        if not await keeps_unique(connection, table, key):
+            repeated = await _by_query(connection, table, key, own=seen.tables[name_of(table)].own)
+            found += _findings(table, key, repeated)
+    return found
+
+
+async def found_by_pages(
+    source: Source, tables: Sequence[Table], seen: SourceSeen, *, unusable: Collection[str], most: float
+) -> list[Finding]:
+    """The same over REST.
+
+    Args:
+        unusable: tables whose rows cannot be asked for by their keys.
+        most: rows of a table past which it is not looked at, since all of its keys would be read.
+    """
+    found = []
+    for table, key in _keys_to_check(tables, seen):
+        there = seen.tables[name_of(table)]
+        if name_of(table) in unusable or (there.primary_key and there.primary_key <= set(key)):
+            continue
+        if (inf if there.uncounted else there.rows or 0) > most:
+            found.append(
+                finding(
+                    "source-duplicates-unchecked",
+                    f"{name_of(table)} is large, so duplicates of ({', '.join(key)}) were not looked for",
+                    "botdata preflight looks for them",
+                    table=name_of(table),
+                )
+            )
+            continue
+        found += _findings(table, key, await _by_pages(source, table, key, counts=not there.uncounted))
+    return found
+
+
+def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Table, tuple[str, ...]]]:
+    """The unique keys of the tables that hold more than one row and have the columns."""
+    return [
+        (table, key)
+        for table in tables
+        if (there := seen.tables.get(name_of(table)))
+        and ((there.rows or 0) > 1 or there.uncounted)
+        and key_columns(table)
+        for key in unique_keys(table)
+        if not {*key, *key_columns(table)}.intersection([*there.missing, *there.denied])
+    ]
+
+
 def _records(body: bytes, wanted: list[str], ids: list[str]) -> Iterator[tuple[str, str]]:
     for record in records_of(body):
         values = [record[name] for name in wanted]
@@ -148,8 +202,10 @@ def _of_rows_key(
     )
 
 
-def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> Finding:
-    """The finding, phones masked where the columns hold them."""
+def _findings(table: Table, key: tuple[str, ...], found: Duplicates) -> list[Finding]:
+    """The finding where there are any, phones masked where the columns hold them."""
+    if not (found.count or found.unseen):
+        return []
     phones = {column.name for column in table.columns if column.info.get("phone")}
     mask_key = not phones.isdisjoint(key)
     mask_ids = not phones.isdisjoint(key_columns(table))
@@ -159,20 +215,22 @@ def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> 
         return mask_phones(text) if masked else text
 
     if key == key_columns(table):
-        return _of_rows_key(table, key, found, lambda values: shown(values, mask_key))
+        return [_of_rows_key(table, key, found, lambda values: shown(values, mask_key))]
     listed = "; ".join(
         f"{'' if table.info.get('keys_only') else f'({shown(values, mask_key)}): '}"
         f"ids {'; '.join(shown((one,), mask_ids) for one in rows)}"
         for values, rows in found.first
     )
     more = f"; and {found.count - len(found.first):,} more" if found.count > len(found.first) else ""
-    return finding(
-        "source-duplicates",
-        f"{name_of(table)} of the source has {found.count:,} values of ({', '.join(key)}) more than once, "
-        f"which the target holds unique: {listed}{more}",
-        "keep one row of each at the source; of those left, the target takes one and quarantines the others",
-        table=name_of(table),
-    )
+    return [
+        finding(
+            "source-duplicates",
+            f"{name_of(table)} of the source has {found.count:,} values of ({', '.join(key)}) more than once, "
+            f"which the target holds unique: {listed}{more}",
+            "keep one row of each at the source; of those left, the target takes one and quarantines the others",
+            table=name_of(table),
+        )
+    ]
 
 
 _VERSIONED_DATABASES = 15  # the first PostgreSQL that keeps a version for a database's own collation

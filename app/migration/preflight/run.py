@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.cutover.stages import Stage
 from app.errors import BotdataError, MigrationError, SettingsError, StoreError, error_for_sqlstate
-from app.migration.preflight import duplicates
+from app.migration.load.table_authority import read_authority
 from app.migration.preflight.app_role import examine_app_role
+from app.migration.preflight.duplicates import found_by_pages, found_by_query
 from app.migration.preflight.findings import (
     Accepted,
     AppRole,
@@ -21,7 +24,6 @@ from app.migration.preflight.findings import (
     TableSeen,
     finding,
 )
-from app.migration.preflight.following import next_at
 from app.migration.preflight.parents import (
     LeadingOut,
     keys_leading_out,
@@ -40,11 +42,13 @@ from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.opening import Supabase, open_source
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.tables.copy_table import identifier_of, keeps_unique, key_columns, name_of
+from app.migration.tables.copy_table import identifier_of, name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
+from app.state.runs.runs import has_brought_whole
+from app.state.tool_schema import may_read
 from app.stores.postgres.database_url import shown_url, source_label
 from app.stores.supabase.client import SupabaseRest
 
@@ -65,11 +69,10 @@ class _Look:
     limits: Limits
     on_retry: Callable[[str], None]
     source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
-    source_version: int | None = None
-    places: list[str] = field(default_factory=list)
+    source_server: Server | None = None
     catalog: dict[str, CatalogTable] = field(default_factory=dict)
     state: TargetState = field(default_factory=TargetState)
-    target_version: int | None = None
+    target_server: Server | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
     leading_out: list[LeadingOut] = field(default_factory=list)
     app_role: AppRole | None = None
@@ -85,7 +88,7 @@ class _Look:
                 self.catalog = await read_all(connection, self.tables)
                 self.partitions = await partitions_among(connection, self.tables)
                 self.state = await examine(connection, self.catalog)
-                server = await examine_target(
+                self.target_server = await examine_target(
                     connection,
                     self.tables,
                     self.catalog if self.state.usable else {},
@@ -93,12 +96,11 @@ class _Look:
                     creates_tables=self.state.creates_tables,
                     over_rest=isinstance(self.of_source, Supabase),
                 )
-                self._take(server)
-                self.target_version = server.version
+                self.findings += self.target_server.findings
                 if self.state.usable:
                     await self._count_target(connection)
                     if not quick:
-                        await self._see_following(connection)
+                        self.following = await self._next_at(connection)
                     self.leading_out = await keys_leading_out(connection, self.tables, self.catalog)
                     self.findings += keys_of_models_alone(self.tables, self.catalog)
                 if app_role is not None:
@@ -112,10 +114,18 @@ class _Look:
             message = f"the target could not be examined: {said}"
             self.findings.append(finding("target-unreachable", message, "botdata preflight, once more"))
 
-    async def _see_following(self, connection: AsyncConnection) -> None:
+    async def _next_at(self, connection: AsyncConnection) -> NextStep:
+        """What comes next where nothing is in the way: a target may hold the rows already, or be the store."""
+        if not await may_read(connection, "row_versions"):
+            return NextStep(Command("copy"))
+        authority = await read_authority(connection)
+        if authority.managed and authority.stage is not Stage.OFF:
+            return NextStep(Command("cutover status"))
+        copied = [False]
         with suppress(SettingsError):  # an address that is none is found at the source
             label = source_label(self.of_source if isinstance(self.of_source, str) else self.of_source.url)
-            self.following = await next_at(connection, label, self.tables)
+            copied = [await has_brought_whole(connection, label, name_of(table)) for table in self.tables]
+        return NextStep(Command("verify" if copied and all(copied) else "copy"))
 
     async def _count_target(self, connection: AsyncConnection) -> None:
         for table in self.tables:
@@ -143,9 +153,8 @@ class _Look:
                 url = self.of_source
                 # A lost connection ends the whole look, so that it is the look that is tried again.
                 seen = await patiently(lambda: self._at_postgres(url), self.limits, self.on_retry, shown_url(url))
-                self.source, server = seen
-                self._take(server)
-                self.source_version = server.version
+                self.source, self.source_server = seen
+                self.findings += self.source_server.findings
             else:
                 await self._at_supabase(self.of_source, quick=quick)
         except StoreError as error:
@@ -156,21 +165,12 @@ class _Look:
             remedy = str(error.next_step or f"correct {setting}")
             self.findings.append(finding("source-unreachable", error.message, remedy))
 
-    def _take(self, server: Server) -> None:
-        self.places.append(server.place)
-        self.findings += server.findings
-
     async def _at_postgres(self, url: str) -> tuple[SourceSeen, Server]:
         """What was seen, and the server with what was found besides."""
         async with connect_to_source(url) as connection:
             server = await examine_source(connection, self.tables)
             seen = await see_postgres(connection, self.tables)
-            for table, key in _keys_to_check(self.tables, seen):
-                if await keeps_unique(connection, table, key):
-                    continue
-                repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
-                if repeated.count or repeated.unseen:
-                    server.findings.append(duplicates.duplicate_finding(table, key, repeated))
+            server.findings.extend(await found_by_query(connection, self.tables, seen))
         return seen, server
 
     async def _at_supabase(self, source: Supabase, *, quick: bool) -> None:
@@ -188,30 +188,12 @@ class _Look:
         async with rest:
             pages = RestSource(rest, source.url, limits=self.limits, on_retry=self.on_retry)
             role = key_role(source.key.strip()) or SERVICE_ROLE
-            self.source = await see_rest(rest, self.tables, pages.patiently, role=role)
+            self.source = await see_rest(pages, self.tables, role=role)
             self.findings += await settings_findings(pages, self.tables, self.source)
             self.findings += await key_findings(pages, self.tables, self.source)
-            await self._at_repeated_keys(pages, quick=quick)
-
-    async def _at_repeated_keys(self, pages: RestSource, *, quick: bool) -> None:
-        unusable = {one.table for one in self.findings if one.code == "source-key-unusable"}
-        for table, key in _keys_to_check(self.tables, self.source):
-            there = self.source.tables[name_of(table)]
-            if name_of(table) in unusable or (there.primary_key and there.primary_key <= set(key)):
-                continue
-            if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
-                self.findings.append(
-                    finding(
-                        "source-duplicates-unchecked",
-                        f"{name_of(table)} is large, so duplicates of ({', '.join(key)}) were not looked for",
-                        "botdata preflight looks for them",
-                        table=name_of(table),
-                    )
-                )
-                continue
-            found = await duplicates.by_pages(pages, table, key, counts=not there.uncounted)
-            if found.count or found.unseen:
-                self.findings.append(duplicates.duplicate_finding(table, key, found))
+            unusable = {str(one.table) for one in self.findings if one.code == "source-key-unusable"}
+            most = _MOST_KEYS_WHEN_QUICK if quick else inf
+            self.findings += await found_by_pages(pages, self.tables, self.source, unusable=unusable, most=most)
 
     def settled(self, accepted: Accepted) -> tuple[Finding, ...]:
         """All that was found, errors first."""
@@ -219,14 +201,15 @@ class _Look:
         if self.source.reached:
             target = self.catalog if self.state.usable else {}
             found += schema_findings(self.source, self.tables, target, ignored=accepted.ignored_columns)
-        if len(self.places) > len(set(self.places)):
+        theirs, ours = self.source_server, self.target_server
+        if theirs and ours and theirs.place == ours.place:
             # What is to be done about a target, such as to drop its tables, must not be done to the source.
             found = [one for one in found if not one.code.startswith("target-")]
             message = "DATABASE_URL and --source lead to the same tables, so that nothing would be moved"
             remedy = "set DATABASE_URL to the database that the rows are to move to"
             found.append(finding("target-is-source", message, remedy))
-        if self.source_version and self.target_version and self.source_version > self.target_version:
-            message = f"the target is PostgreSQL {self.target_version}, the source {self.source_version}"
+        if theirs and ours and theirs.version > ours.version:
+            message = f"the target is PostgreSQL {ours.version}, the source {theirs.version}"
             found.append(finding("target-older", message, "nothing, unless something newer than the target is in use"))
         # What is to be said of a partition that is moved with its table is said of the table.
         found = [one for one in found if one.table not in self.partitions]
@@ -305,16 +288,3 @@ def _next(found: tuple[Finding, ...], state: TargetState, following: NextStep) -
     if state.next_step is not None:
         return state.next_step
     return FIRST_THE_ERRORS if errors else following
-
-
-def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Table, tuple[str, ...]]]:
-    """The unique keys of the tables that hold more than one row and have the columns."""
-    return [
-        (table, key)
-        for table in tables
-        if (there := seen.tables.get(name_of(table)))
-        and ((there.rows or 0) > 1 or there.uncounted)
-        and key_columns(table)
-        for key in duplicates.unique_keys(table)
-        if not {*key, *key_columns(table)}.intersection([*there.missing, *there.denied])
-    ]

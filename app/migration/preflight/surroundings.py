@@ -107,26 +107,19 @@ async def examine_target(
     found += await _letters(connection)
     found += await collation_findings(connection, tables, "target", version=facts["version"])
     found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
-    found += await _distributed(connection, tables)
-    for table in tables:
-        if name_of(table) in catalog:
-            found += _interference(catalog[name_of(table)])
-            found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    return Server(facts["version"], facts["place"], found)
-
-
-async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
     names = await distributed_tables(connection, tables)
-    if not names and not await is_schema_distributed(connection):
-        return []
-    which = ", ".join(names) or "what is made in the schema"
-    return [
-        finding(
-            "target-distributed",
-            f"Citus keeps the target's tables on the nodes of a cluster ({which}); copy and sync come before that",
-            await undistribute(connection),
-        )
-    ]
+    if names or await is_schema_distributed(connection):
+        which = ", ".join(names) or "what is made in the schema"
+        message = f"Citus keeps the target's tables on the nodes of a cluster ({which}); copy and sync come before that"
+        found.append(finding("target-distributed", message, await undistribute(connection)))
+    for table in tables:
+        if (there := catalog.get(name_of(table))) is not None:
+            if keys := [one.name for one in there.constraints if one.kind == "f"]:
+                message = f"the target's {there.name} has foreign keys: {', '.join(keys)}"
+                remedy = "nothing: a copy takes them away, which the tables' owner may, and puts them back, validated"
+                found.append(finding("target-foreign-key", message, remedy, table=there.name))
+            found += await examine_writes(connection, table, there, over_rest=over_rest)
+    return Server(facts["version"], facts["place"], found)
 
 
 def _version(facts: dict[str, Any], end: str) -> list[Finding]:
@@ -242,18 +235,4 @@ async def _rights(
     return [
         finding("target-privilege-missing", f"the target's role {facts['role']} may not {what}", remedy, table=table)
         for what, remedy, table in lacks
-    ]
-
-
-def _interference(table: CatalogTable) -> list[Finding]:
-    keys = [one.name for one in table.constraints if one.kind == "f"]
-    if not keys:
-        return []
-    return [
-        finding(
-            "target-foreign-key",
-            f"the target's {table.name} has foreign keys: {', '.join(keys)}",
-            "nothing: a copy takes them away, which the tables' owner may, and puts them back, validated",
-            table=table.name,
-        )
     ]

@@ -204,10 +204,9 @@ async def replay_batch(
         # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
         replaces = permit.overwrite and authority.mirrored(table.name) is None
         later = set() if replaces or not table.key else await _leave_later(connection, table, run, staging)
-        outcome = await load_rows(
-            connection, table, name, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
-        )
-        faults = {numbers[fault.number - 1]: fault for fault in outcome.faults}
+        count = len(numbers)
+        done, refused = await load_rows(connection, table, name, count, most=count + 1, piece=count)
+        faults = {numbers[fault.number - 1]: fault for fault in refused}
         await quarantine.note_faults(connection, [fault._replace(number=number) for number, fault in faults.items()])
         kept = {numbers[position - 1] for position in later}
         loaded = [number for number in numbers if number not in faults and number not in kept]
@@ -216,11 +215,11 @@ async def replay_batch(
             connection,
             run,
             table.name,
-            inserted=outcome.inserted,
-            updated=outcome.updated,
-            unchanged=len(loaded) - outcome.inserted - outcome.updated,
+            inserted=done.inserted,
+            updated=done.updated,
+            unchanged=len(loaded) - done.inserted - done.updated,
         )
-        await writes.record_writes(connection, run, table.name, outcome.transactions)
+        await writes.record_writes(connection, run, table.name, done.transactions)
     return kept, faults
 
 

@@ -182,14 +182,9 @@ class TableVerified:
         return self.missing + self.extra + self.different
 
     @property
-    def counts_differ(self) -> bool:
-        """Whether the sides have not the same number of rows, and no row that was found to differ explains it."""
-        return not self.counts_agree
-
-    @property
     def clean(self) -> bool:
         """Whether nothing differs, as far as was looked."""
-        return not self.rows_that_differ and not self.counts_differ
+        return not self.rows_that_differ and self.counts_agree
 
 
 @dataclass(frozen=True, slots=True)

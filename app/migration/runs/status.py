@@ -136,7 +136,8 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
     if not await _is_installed(connection, "status"):
         return Status(False, holder, (), None, (), 0, ())
     known = await _runs(connection, holder)
-    shown = _chosen(known, run) if run is not None else await _newest_with_tables(connection, known)
+    newest = await checkpoints.newest_run(connection)
+    shown = next((one for one in known if one.number == newest), None) if run is None else _chosen(known, run)
     return Status(
         True,
         holder,
@@ -208,11 +209,6 @@ def _chosen(known: tuple[RunStatus, ...], number: int) -> RunStatus:
         pending="nothing is changed by it",
         next_step=NextStep(Command("status")),
     )
-
-
-async def _newest_with_tables(connection: AsyncConnection, known: tuple[RunStatus, ...]) -> RunStatus | None:
-    newest = await checkpoints.newest_run(connection)
-    return next((run for run in known if run.number == newest), None)
 
 
 async def _tables(connection: AsyncConnection, run: int) -> tuple[TableStatus, ...]:

@@ -1,4 +1,4 @@
-"""Which of the chosen tables a source can give, how many rows they have, and a sample of their keys."""
+"""Which of the chosen tables and rows a source can give, how many rows there are, and a sample of their keys."""
 
 import random
 from collections.abc import Sequence
@@ -117,7 +117,7 @@ async def exact_count(source: Source, table: CopyTable) -> int:
     except CountTimeoutError:
         if not isinstance(source, RestSource):
             raise
-        return await source.listed_count(table)
+        return sum([page.rows async for page in source.key_pages(table)])
 
 
 async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
@@ -140,3 +140,34 @@ async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
             elif (place := chance.randrange(seen)) < wanted:
                 picked[place] = key_of(record, table)
     return sorted(set(picked))
+
+
+_MAY_BE_NULL = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND NOT attnotnull AND attname = ANY ({})
+"""
+
+
+async def refuse_null_keys(source: PostgresSource, table: CopyTable, *, step: str) -> None:
+    """Stop where the source has a row whose key is NULL in a column, as a view may: it cannot be read or compared.
+
+    A primary key costs no look at the rows.
+
+    Raises:
+        MigrationError: there is one.
+    """
+    names = [column.name for column in table.key]
+    query = sql.SQL(_MAY_BE_NULL).format(sql.Literal(table.identifier.as_string(None)), sql.Literal(names))
+    if not (may_be := [name for (name,) in await source.fetch(query)]):
+        return
+    null = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in may_be)
+    ((found,),) = await source.fetch(
+        sql.SQL("SELECT count(*) FROM {} WHERE {}").format((await source.own(table)).rows, null)
+    )
+    if found:
+        raise MigrationError(
+            f"{found} rows of {table.name} in the source have NULL in their key ({', '.join(may_be)})",
+            step=step,
+            table=table.name,
+            pending=f"{table.name} and the tables after it",
+            next_step=NextStep("give them keys, or leave them out of what the source shows; then: ", Command(step)),
+        )

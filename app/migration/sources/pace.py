@@ -86,11 +86,9 @@ class Pace:
 
     def limits(self, limits: Limits) -> Limits:
         """Pages that take half a second at most by the rate."""
-        if self.max_rate is None:
-            return limits
-        if self.max_rate.size is not None:
-            return replace(limits, page_bytes=max(1, min(limits.page_bytes, self.max_rate.size // 2)))
-        return replace(limits, page_rows=self.most_rows(limits.page_rows))
+        return replace(
+            limits, page_rows=self.most_rows(limits.page_rows), page_bytes=self.most_bytes(limits.page_bytes)
+        )
 
     def most_rows(self, rows: int, seconds: float = 0.5) -> int:
         """So many rows, or those of so many seconds where these are fewer."""

@@ -28,8 +28,8 @@ from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
 from app.migration.tables.copy_table import CopyTable
+from app.migration.target.interference import find_writers
 from app.migration.target.target_session import explained
-from app.migration.verify.rows_beside import find_writers
 from app.state import streams
 
 

@@ -9,18 +9,28 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.keys.key_listing import require_whole, select_keys, source_keys
+from app.migration.keys.key_listing import (
+    add_source_keys,
+    count_keys,
+    create_source_keys,
+    extra_keys,
+    missing_keys,
+    require_whole,
+    same_source_key,
+    select_keys,
+    source_keys,
+)
 from app.migration.keys.keyed_rows import versioned_rows
-from app.migration.load import statements
-from app.migration.load.statements import key_array, listed, same_key, same_source_key, text_differs
+from app.migration.load.statements import any_differs, key_array, same_key
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import as_json
 from app.migration.verify.hash_comparison import record_equal_rows
 from app.next_step import Command, NextStep
-from app.state.runs import row_versions
+from app.state.fetching import fetch_column
+from app.state.runs import quarantine, row_versions
 from app.stores.postgres.cursors import rendered
 
 
@@ -70,21 +80,16 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
     Raises:
         psycopg.Error: class 22: a text of the page is no value of its column's type.
     """
-    rest = table.columns[table.key_size :]
-    different = (
-        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
-    )
     statement = row_versions.record_pairs(
         table.name,
-        page=versioned_rows(table, "page", len(table.columns)),
+        page=versioned_rows(table, len(table.columns)),
         rows=table.rows,
         key=key_array(table, "t"),
         same=same_key(table),
         version=sql.Identifier(VERSION),
-        different=different,
+        different=any_differs(table),
     )
-    cursor = await connection.execute(statement, [JsonBytes(body)])
-    return cursor.rowcount
+    return (await connection.execute(statement, [as_json(body)])).rowcount
 
 
 async def still_listed(
@@ -103,6 +108,21 @@ async def still_listed(
         return len(await select_keys(connection, query.as_string(connection)) & set(keys))
 
 
+async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTable, more: int) -> int:
+    """How many rows the target holds that the source does not, or (where it holds fewer) the other way round.
+
+    A trigger or a rule of a table that comes later may have written them, after this table was brought. A mirror may
+    write too, and so the number alone proves nothing: what it wrote is in the source as well.
+
+    Args:
+        more: how many rows more the target holds than were left there; negative where it holds fewer.
+    """
+    async with source_keys(connection, source, table) as listing:
+        require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
+        query = extra_keys(table) if more > 0 else missing_keys(table)
+        return min(await count_keys(connection, quarantine.not_refused(table.name, query)), abs(more))
+
+
 _PART = 10_000
 
 
@@ -117,7 +137,7 @@ class WalkedKeys:
         self._table = table
         digest = hashlib.sha256(table.name.encode()).hexdigest()[:16]
         self._listed, self._walked = f"listed_{digest}", f"walked_{digest}"
-        self._add = rendered(statements.add_source_keys(table, self._walked, versions=False))
+        self._add = rendered(add_source_keys(table, self._walked, versions=False))
         self._rows = 0
 
     async def keep(self) -> None:
@@ -126,11 +146,11 @@ class WalkedKeys:
         await self._connection.execute(
             sql.SQL("ALTER TABLE pg_temp.source_keys RENAME TO {}").format(sql.Identifier(self._listed))
         )
-        await self._connection.execute(statements.create_source_keys(self._table, self._walked))
+        await self._connection.execute(create_source_keys(self._table, self._walked))
 
     async def add(self, body: bytes, rows: int) -> None:
         """Add the keys of a page."""
-        await self._connection.execute(self._add, [JsonBytes(body)])
+        await self._connection.execute(self._add, [as_json(body)])
         self._rows += rows
 
     async def left_out(self, source: Source, options: SyncOptions, *, deleted: Collection[Key] = ()) -> list[Key]:
@@ -169,7 +189,7 @@ class WalkedKeys:
         query = sql.SQL(
             "SELECT DISTINCT {} FROM pg_temp.{} s WHERE NOT EXISTS (SELECT FROM pg_temp.{} w WHERE {}){} LIMIT {}"
         ).format(
-            statements.key_array(self._table, "s"),
+            key_array(self._table, "s"),
             sql.Identifier(self._listed),
             sql.Identifier(self._walked),
             same("w"),
@@ -217,6 +237,6 @@ class KeptKeys:
         """The keys, some thousands at a time; there are none any more after the last."""
         query = sql.SQL("SELECT key FROM {} WHERE number > %(after)s AND number <= %(after)s + {} ORDER BY number")
         for after in range(0, self.count, _PART):
-            cursor = await self._connection.execute(query.format(self._table, sql.Literal(_PART)), {"after": after})
-            yield [tuple(key) for (key,) in await cursor.fetchall()]
+            part = query.format(self._table, sql.Literal(_PART))
+            yield list(map(tuple, await fetch_column(self._connection, part, {"after": after})))
         await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._table))

@@ -12,14 +12,16 @@ from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.keys import keyed_rows
 from app.migration.keys.key_listing import count_keys, select_keys
+from app.migration.load.statements import key_array
 from app.migration.sources.source import Progress, Source
-from app.migration.sync.changed_rows import WalkedKeys
+from app.migration.sync.changed_rows import WalkedKeys, changed_keys
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target import interference
+from app.migration.target.interference import find_firing
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
+from app.state.runs import row_versions
 
 NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
@@ -148,6 +150,18 @@ class Direction(ABC, Generic[LookT]):
     async def _look(self, table: CopyTable) -> LookT:
         """What is changed and what is gone; writes nothing but what the tool remembers."""
 
+    async def _changed(self, table: CopyTable, *, stand: bool, missing: bool) -> list[Key] | WalkedKeys:
+        """See `TableLook.changed`; the last that is asked of `source_keys`. For the arguments see `changed_keys`."""
+        connection = self._connection
+        changed = await changed_keys(connection, self._source, table, self._options, stand=stand, missing=missing)
+        if not self._options.dry_run:
+            await row_versions.forget_gone(connection, table.name, key_array(table, "s"))
+        if changed is not None:
+            return changed
+        listed = WalkedKeys(connection, table)
+        await listed.keep()
+        return listed
+
     async def _begin(self, tables: Sequence[CopyTable]) -> None:
         """Called when nothing was written yet."""
 
@@ -182,6 +196,7 @@ async def rows_kept(connection: AsyncConnection, table: CopyTable, keys: Sequenc
     kept = len(await keyed_rows.existing_keys(connection, table, keys))
     if not kept:
         return 0, ""
-    names = await interference.on_deletions(connection, table)
+    found = await find_firing(connection, [table])
+    names = [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
     by = f" ({', '.join(names)})" if names else ""
     return kept, f"{table.name}: {kept} rows that the source does not have were deleted, and the target keeps them{by}"

@@ -10,10 +10,10 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_listing import count_target, require_whole, source_keys
-from app.migration.load import statements
+from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
+from app.migration.load.statements import key_array
 from app.migration.runs.report import refusals_of
 from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -34,11 +34,10 @@ from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import Interference, silenced
+from app.migration.target.interference import Interference, find_writers, silenced
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
-from app.migration.verify.rows_beside import counts_of, find_writers, rows_beside
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 
@@ -78,7 +77,8 @@ class ForwardSync(Direction[_Look]):
     async def _begin(self, tables: Sequence[CopyTable]) -> None:
         self._unexplained.clear()
         self._writers = await find_writers(self._connection, tables)
-        self._before = await counts_of(self._connection, tables) if self._writers else {}
+        counted = tables if self._writers else ()
+        self._before = {table.name: await count_target(self._connection, table) for table in counted}
 
     async def _finish(self, looks: Sequence[_Look], done: Mapping[str, TableSynced]) -> None:
         if self._options.dry_run:
@@ -95,7 +95,7 @@ class ForwardSync(Direction[_Look]):
             name = table.name
             left = self._before[name] + done[name].inserted - done[name].deleted
             more = await count_target(self._connection, table) - left
-            if more and (beside := await rows_beside(self._connection, self._source, table, more)):
+            if more and (beside := await changed_rows.rows_beside(self._connection, self._source, table, more)):
                 done[name].unsettled += beside
                 ran = ", ".join(map(str, self._writers))
                 self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")
@@ -107,37 +107,29 @@ class ForwardSync(Direction[_Look]):
         stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
-            gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
-            key = statements.key_array(table, "s")
-            changed = await changed_rows.changed_keys(
-                self._connection, self._source, table, self._options, stand=stand, missing=True
-            )
+            gone = await CandidateDeletions.read(self._connection, extra_keys(table), self._options)
             waiting, unlisted = await quarantine.waiting_rows(
                 self._connection,
                 table.name,
-                key=key,
+                key=key_array(table, "s"),
                 first=sql.Identifier(table.key[0].name),
                 version=sql.Identifier(VERSION),
             )
-            if not self._options.dry_run:
-                await row_versions.forget_gone(self._connection, table.name, key)
-            listed = WalkedKeys(self._connection, table)
-            if changed is None:
-                await listed.keep()
+            changed = await self._changed(table, stand=stand, missing=True)
         if not self._options.dry_run:
-            arrived = set(waiting) - set(changed) if changed is not None else set()
+            arrived = set() if isinstance(changed, WalkedKeys) else set(waiting) - set(changed)
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
             # What arrived is equal by now, by way of the source.
             await quarantine.leave(self._connection, table.name, [*absent, *arrived])
         known = self._waiting.get(table.name, {})
         if (
-            changed is not None
+            not isinstance(changed, WalkedKeys)
             and not gone.count
             and all(key in known and known[key] == waiting.get(key) for key in changed)
         ):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, listed if changed is None else changed, gone, begun)
+        return _Look(table, changed, gone, begun)
 
     async def _delete(self, look: _Look, keys: list[Key], done: TableSynced) -> None:
         table = look.table

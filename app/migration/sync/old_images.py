@@ -9,10 +9,10 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.migration.keys import keyed_rows
-from app.migration.load.statements import key_array, listed, page_rows, same_key, text_differs, typed_key_array
+from app.migration.load.statements import any_differs, key_array, listed, page_rows, same_key, typed_key_array
 from app.migration.sources.source import VERSION
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.target_session import JsonBytes, read_page
+from app.migration.target.target_session import as_json, read_page
 from app.state.fetching import fetch_column
 from app.state.json_keys import keys_json
 from app.state.runs import before_images, row_versions, writes
@@ -55,8 +55,8 @@ async def keep_later_of_source(connection: AsyncConnection, run: int, table: Cop
 
 async def keep_unknown(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> int:
     """Keep the page's rows, which are about to be deleted, unless the target is known to have had them as they are."""
-    known = row_versions.is_paired(table.name, typed_key_array(table, "p"), "source", sql.Identifier("p", VERSION))
-    page = keyed_rows.versioned_rows(table, "page", len(table.columns))
+    known = row_versions.is_paired(table.name, typed_key_array(table), "source", sql.Identifier("p", VERSION))
+    page = keyed_rows.versioned_rows(table, len(table.columns))
     return len(await _keep_of_source(connection, run, table, body, page, sql.SQL("WHERE NOT {}").format(known)))
 
 
@@ -72,13 +72,13 @@ def _differing(table: CopyTable, condition: str) -> sql.Composed:
         table=table.rows,
         same=same_key(table),
         condition=sql.SQL(condition).format(changed=sql.Identifier(column.name), type=sql.SQL(column.type)),
-        different=listed(map(text_differs("t", "p", source_is_text=True), table.columns[table.key_size :]), " OR "),
+        different=any_differs(table),
     )
 
 
 def _keep(run: int, table: CopyTable, rows: sql.Composed) -> sql.Composed:
     """Keep rows `t` of the target."""
-    image = before_images.image(table.kept, "t")
+    image = before_images.image(table.kept)
     return before_images.keep_images(run, table.name, key=key_array(table, "t"), image=image, rows=rows)
 
 
@@ -98,7 +98,7 @@ async def _keep_of_source(
         "AS image FROM page p {condition}) {keep} RETURNING number"
     ).format(
         page=page,
-        key=typed_key_array(table, "p"),
+        key=typed_key_array(table),
         names=listed(sql.Literal(name) for name in table.kept),
         texts=listed(sql.Identifier("p", name) for name in table.kept),
         condition=condition,
@@ -121,7 +121,7 @@ async def _keep_rows(connection: AsyncConnection, query: sql.Composed, body: byt
     statement = rendered(query)
 
     async def keep(rows: bytes) -> list[int]:
-        return await fetch_column(connection, statement, [JsonBytes(rows)])
+        return await fetch_column(connection, statement, [as_json(rows)])
 
     async def keep_none(row: bytes) -> list[int]:
         return []

@@ -7,8 +7,7 @@ from psycopg import AsyncConnection
 
 from app.common.keys import Key
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_listing import count_keys, require_whole, source_keys
-from app.migration.load import statements
+from app.migration.keys.key_listing import count_keys, extra_keys, missing_keys, require_whole, source_keys
 from app.migration.runs.report import refusals_of
 from app.migration.sources.moved_tables import shown_count
 from app.migration.sources.postgres.silent_changes import values_stand
@@ -23,7 +22,7 @@ from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import has_cascades
 from app.migration.target.sequences import sequence_statements
-from app.state.runs import before_images, quarantine, row_versions
+from app.state.runs import before_images, quarantine
 
 _REFERRED_TO = "23503"  # foreign_key_violation
 
@@ -124,21 +123,14 @@ class ReverseSync(Direction[ReverseLook]):
         async with source_keys(connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
-            missing = statements.missing_keys(table)
+            missing = missing_keys(table)
             gone = await CandidateDeletions.read(connection, quarantine.not_refused(table.name, missing), self._options)
             left = await count_keys(connection, missing) - gone.count
-            new = await KeptKeys.keep(connection, f"new {table.name}", statements.extra_keys(table))
-            changed = await changed_rows.changed_keys(
-                connection, self._source, table, self._options, stand=stand, missing=False
-            )
-            if not self._options.dry_run:
-                await row_versions.forget_gone(connection, table.name, statements.key_array(table, "s"))
-            listed = WalkedKeys(connection, table)
-            if changed is None:
-                await listed.keep()
+            new = await KeptKeys.keep(connection, f"new {table.name}", extra_keys(table))
+            changed = await self._changed(table, stand=stand, missing=False)
         if left:
             self._progress.notice(f"{table.name}: {left} rows in quarantine are left as they are in the source")
-        return ReverseLook(table, listed if changed is None else changed, gone, new, left, cascades)
+        return ReverseLook(table, changed, gone, new, left, cascades)
 
     async def _bring(self, look: ReverseLook, done: TableSynced) -> None:
         table, refused = look.table, self._refused.setdefault(look.table.name, {})

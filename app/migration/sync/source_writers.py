@@ -1,8 +1,7 @@
 """Writers of a sync back to the source: what they do, over a connection and over REST."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,21 +19,21 @@ from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.described_table import is_plain
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import raise_sequences
-from app.migration.target.target_session import JsonBytes, register_json_bytes
+from app.migration.target.target_session import as_json
 from app.state.fetching import fetch_rows, fetch_value, fetching
 from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
 from app.stores.supabase.request_parameters import address_length, answered_with, without_columns
 
+# Where a foreign key leads to a table, a deletion would be refused, or take the rows that refer to its row.
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
 
 
 class PostgresWriter:
-    """A Writer on a PostgreSQL. Made with `open_postgres_writer`; a lost connection is made again."""
+    """A Writer on a PostgreSQL, connected with its first statement; a lost connection is made again."""
 
-    def __init__(self, url: str, step: str, limits: Limits) -> None:
+    def __init__(self, url: str, limits: Limits) -> None:
         self._url = url
-        self._step = step
         self.limits = limits
         self._connection: AsyncConnection | None = None
         self._kinds: dict[str, tuple[bool, bool]] = {}  # by table, whether it is a plain one, and has rules
@@ -47,11 +46,12 @@ class PostgresWriter:
         """One transaction for all rows of a page."""
         with source_errors():
             connection = await self._open()
-            parameters = [JsonBytes(page.body)]
+            parameters = [as_json(page.body)]
             async with connection.transaction():
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
                 written = table = await self._own(connection, table)
-                if table.replaces_rows and await _is_referred_to(connection, table):
+                place = named(connection, table.identifier)
+                if table.replaces_rows and await fetch_value(connection, _REFERRED_TO, [place]):
                     # What a trigger makes of it is found by reading back.
                     written = replace(table, replaces_rows=False, has_rules=False)
                 elif table.replaces_rows:
@@ -101,29 +101,8 @@ class PostgresWriter:
 
     async def _open(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = await connect(self._url, setting="--source", step=self._step)
-            register_json_bytes(self._connection)
+            self._connection = await connect(self._url, setting="--source", step="sync")
         return self._connection
-
-
-async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
-    """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
-    return bool(await fetch_value(connection, _REFERRED_TO, [named(connection, table.identifier)]))
-
-
-@asynccontextmanager
-async def open_postgres_writer(url: str, *, step: str, limits: Limits) -> AsyncIterator[PostgresWriter]:
-    """A writer whose connection is made with the first statement.
-
-    Args:
-        url: as in --source.
-        step: the name of the step, for `application_name`.
-    """
-    writer = PostgresWriter(url, step, limits)
-    try:
-        yield writer
-    finally:
-        await writer.close()
 
 
 # In place of a SQLSTATE: PostgREST takes a JSON null for SQL's NULL, so a JSON null cannot be sent.

@@ -24,7 +24,7 @@ from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
-from app.migration.sync.source_writers import RestWriter, SourceWriter, open_postgres_writer
+from app.migration.sync.source_writers import PostgresWriter, RestWriter, SourceWriter
 from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync.whole_tables import refuse_way_back
 from app.migration.tables.copy_table import CopyTable, name_of
@@ -122,7 +122,7 @@ class Sync:
                 return
             source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
-                engine = await self._engine(ends, connection, source, run)
+                engine = self._engine(ends, connection, source, run)
                 await self._rounds(engine, connection, tables)
             # One that is stopped while it is paused ends at once, and leaves the sequences to the next.
             if not options.dry_run and not (self.report.interrupted and self._pace.is_paused):
@@ -137,7 +137,7 @@ class Sync:
                         elif any(table.changed for table in self.report.tables.values()):
                             self.report.not_usable += await stale_views(connection, tables)
                     if not self.report.interrupted:
-                        brought = self._options.overwrite and not self._options.reverse
+                        brought = options.overwrite and not options.reverse
                         adopted = [table for table in tables if brought and table.name in self.report.tables]
                         await sync_run.finish(connection, run, adopted)
 
@@ -208,17 +208,12 @@ class Sync:
             permit.refuse(authority, names)
         if refused != self._left_out:
             self._left_out = refused
-            other = permit.into.label
-            self._progress.notice(
-                f"left out, since {other} is their store: {in_words(refused)}" if refused else "no table is left out"
-            )
+            why = f"left out, since {permit.into.label} is their store: {in_words(refused)}"
+            self._progress.notice(why if refused else "no table is left out")
         return {name for name in names if name not in refused}
 
     async def _round(
-        self,
-        engine: Direction[Any],
-        connection: AsyncConnection,
-        tables: Sequence[CopyTable],
+        self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
         while True:
@@ -242,12 +237,7 @@ class Sync:
                 await writes.note_brought(connection, run, names)
             self._brought.update(names)
 
-    async def _rounds(
-        self,
-        engine: Direction[Any],
-        connection: AsyncConnection,
-        tables: Sequence[CopyTable],
-    ) -> None:
+    async def _rounds(self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
         while True:
             began = monotonic()
             working = asyncio.ensure_future(self._round(engine, connection, tables))
@@ -258,21 +248,21 @@ class Sync:
             before, self._before = self._before, done
             self.report.add(done)
             self._on_round(done)
-            interval = self._options.interval if self._options.follow or self._options.until_clean else 0
+            interval = self._options.interval if self._options.is_repeated else 0
             if self._is_last(done, before) or await self._stopped_within(interval):
                 return
 
-    async def _engine(
+    def _engine(
         self, ends: AsyncExitStack, connection: AsyncConnection, source: Source, run: int
     ) -> ForwardSync | ReverseSync:
         if not self._options.reverse:
             return ForwardSync(connection, source, run, self._options, self._progress)
-        writer: SourceWriter
         if isinstance(source, RestSource):
-            writer = RestWriter(source)
+            writer: SourceWriter = RestWriter(source)
         else:
             assert isinstance(source, PostgresSource)
-            writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
+            writer = PostgresWriter(source.url, source.limits)
+            ends.push_async_callback(writer.close)
         return self._back(connection, source, writer, run, self._options, self._progress)
 
     def _is_last(self, done: SyncRound, before: SyncRound | None) -> bool:
@@ -283,8 +273,7 @@ class Sync:
             return True
         if not self._options.until_clean:
             # What the source's own triggers and foreign keys make of a write shows in the next round.
-            again = self._options.reverse and not self._quiet and self.report.rounds < _MOST_ROUNDS_BACK
-            return not again
+            return not self._options.reverse or self._quiet > 0 or self.report.rounds >= _MOST_ROUNDS_BACK
         if self._quiet < 2 and self.report.rounds >= self._options.most_rounds:
             raise MigrationError(
                 f"{self.report.rounds} rounds went by and there were changes still: something goes on writing",
@@ -298,9 +287,8 @@ class Sync:
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """Wait for a round, or for the ends; False where it was stopped in the middle, which leaves nothing half."""
         stopping = asyncio.ensure_future(self._stop.wait())
-        both: set[asyncio.Future[Any]] = {working, stopping}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 await asyncio.wait({working}, timeout=0 if self._pace.is_held else _GRACE)
             return working.done()

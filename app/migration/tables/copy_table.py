@@ -12,6 +12,7 @@ from sqlalchemy import Table, UniqueConstraint
 from app.common.schemas import DATA, schemas_of
 from app.migration.tables.column_shapes import Shape
 from app.migration.tables.models_description import of_expressions
+from app.state.fetching import fetch_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,6 @@ class CopyColumn(Shape):
     def zoned(self) -> bool:
         """Whether the text of a value depends on the time zone of the session that wrote it."""
         return "timestamptz" in self.parts
-
-    @property
-    def holds_xml(self) -> bool:
-        """Whether values hold xml, whose declaration only a cast to text keeps."""
-        return "xml" in self.parts
 
 
 class Heir(NamedTuple):
@@ -200,10 +196,9 @@ class UniqueIndex:
 
 async def read_unique_indexes(connection: AsyncConnection, qualified: str) -> list[UniqueIndex]:
     """Those of a table by its quoted name; none where it is not there."""
-    cursor = await connection.execute(_UNIQUE_INDEXES, [qualified])
     return [
         UniqueIndex(name, immediate, constraint, tuple(columns), not_null)
-        for name, immediate, constraint, columns, not_null in await cursor.fetchall()
+        for name, immediate, constraint, columns, not_null in await fetch_rows(connection, _UNIQUE_INDEXES, [qualified])
     ]
 
 

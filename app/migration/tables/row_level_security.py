@@ -2,6 +2,8 @@
 
 from psycopg import AsyncConnection
 
+from app.state.fetching import fetch_value
+
 # Policies that say `true` to all that is read and written hide nothing: the session tables of WhatsApp may have such.
 _HIDES = """
 WITH chosen AS (
@@ -20,8 +22,7 @@ SELECT coalesce(row_security_active(to_regclass(%(table)s)), false) AND (
 
 async def hides_rows(connection: AsyncConnection, qualified: str) -> bool:
     """Whether policies of a table, by its quoted name, apply to the role and are more than `true` for all it does."""
-    row = await (await connection.execute(_HIDES, {"table": qualified})).fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, _HIDES, {"table": qualified}))
 
 
 def remedy(quoted: str) -> str:

@@ -13,6 +13,7 @@ from app.migration.sources.source import Source
 from app.migration.tables.column_shapes import PARTS, Shape, shapes
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.leftovers import LeftOut
+from app.state.fetching import fetch_column, fetch_rows
 
 _COLUMNS = sql.SQL(
     "SELECT attname, attgenerated <> '' FROM pg_attribute "
@@ -28,8 +29,7 @@ async def compared_table(
     Over REST a table without rows shows no column, and has no value that could differ.
     """
     theirs = await _source_columns(source, table)
-    cursor = await connection.execute(_columns(table))
-    ours = {name for name, _ in await cursor.fetchall()}
+    ours = set(await fetch_column(connection, _columns(table)))
     made = tuple(column for column in table.made if column.name in theirs)
     compared = replace(table, columns=table.columns + made, made=())
     names = set(compared.names)
@@ -98,7 +98,7 @@ async def same_types(source: PostgresSource, target: AsyncConnection, table: Cop
     """Names of the columns whose type is the same builtin one in the source and in the target."""
     query = sql.SQL(_BUILTIN).format(sql.Literal(table.identifier.as_string(None)))
     theirs = set(await source.fetch(query))
-    ours = set(await (await target.execute(query)).fetchall())
+    ours = set(await fetch_rows(target, query))
     return frozenset(name for name, _ in theirs & ours) & frozenset(table.names)
 
 
@@ -129,7 +129,7 @@ async def of_other_parts(source: Source, target: AsyncConnection, table: CopyTab
     if not opaque or not isinstance(source, PostgresSource):
         return opaque
     query = sql.SQL(PARTS).format(table=sql.Literal(table.identifier.as_string(None)))
-    theirs, ours = set(await source.fetch(query)), set(await (await target.execute(query)).fetchall())
+    theirs, ours = set(await source.fetch(query)), set(await fetch_rows(target, query))
     differing = {part[0] for part in theirs ^ ours}
     return [name for name in opaque if name in differing]
 

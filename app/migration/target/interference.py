@@ -1,7 +1,7 @@
 """What the target does by itself when rows are written: its triggers and rules, and foreign keys that cascade."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
@@ -10,6 +10,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.put_aside import BE_SILENT, NO_LONGER, without_unvalidated
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import foreign_keys
 
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition
@@ -74,10 +75,10 @@ class Interference:
 
 async def find_interference(connection: AsyncConnection, *qualified: str) -> list[Interference]:
     """The enabled triggers and rules of tables by their quoted names, but for those that PostgreSQL made itself."""
-    cursor = await connection.execute(_FIND, {"tables": list(qualified)})
+    rows = await fetch_rows(connection, _FIND, {"tables": list(qualified)})
     return [
         Interference(kind, name, relation, quoted, function, tuple(calls), enabled, frozenset(events))
-        for kind, name, relation, quoted, function, calls, enabled, events in await cursor.fetchall()
+        for kind, name, relation, quoted, function, calls, enabled, events in rows
     ]
 
 
@@ -90,19 +91,18 @@ async def find_firing(connection: AsyncConnection, tables: Sequence[CopyTable]) 
     return list(found)
 
 
-async def on_deletions(connection: AsyncConnection, table: CopyTable) -> list[str]:
-    """The triggers and rules that a deletion meets, in words."""
-    found = await find_firing(connection, [table])
-    return [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
+async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
+    """Those that may write to other tables when this program inserts or deletes rows."""
+    found = await find_firing(connection, tables)
+    return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
 
 
 @asynccontextmanager
 async def loading(connection: AsyncConnection, run: int, table: CopyTable) -> AsyncIterator[None]:
     """The first part of a transaction, which brings rows: `silenced`, and without checks that are NOT VALID."""
-    async with AsyncExitStack() as entered:
-        if table.has_unvalidated:
-            await entered.enter_async_context(without_unvalidated(connection, named(connection, table.identifier)))
-        await entered.enter_async_context(silenced(connection, run, table))
+    qualified = named(connection, table.identifier)
+    checks = without_unvalidated(connection, qualified) if table.has_unvalidated else nullcontext()
+    async with checks, silenced(connection, run, table):
         yield
 
 
@@ -132,8 +132,6 @@ SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confdeltype IN 
 async def has_cascades(connection: AsyncConnection, source: Source, table: CopyTable) -> bool:
     """Whether one leads to the table, at either end; over REST only the target's are seen."""
     query = sql.SQL(_CASCADES).format(sql.Literal(table.identifier.as_string(None)))
-    found = await (await connection.execute(query)).fetchone()
-    if isinstance(source, PostgresSource) and not (found and found[0]):
-        ((there,),) = await source.fetch(query)
-        return bool(there)
-    return bool(found and found[0])
+    if await fetch_value(connection, query):
+        return True
+    return isinstance(source, PostgresSource) and (await source.fetch(query))[0][0]

@@ -13,6 +13,7 @@ from app.errors import error_for_sqlstate
 from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable, identifier_of, named
 from app.migration.target.leftovers import Unusable
+from app.state.fetching import fetch_each
 
 # Partitions and the tables that others inherit from hold each other's rows. A view that is made of another has a
 # longer way to the tables, so that the longest way is an order to refresh them in.
@@ -48,30 +49,17 @@ class MaterializedView:
         """Its quoted name as statements at either end say it."""
         return sql.Identifier(self.schema, self.relation)
 
-    def unusable(self, why: str) -> Unusable:
-        """It is not to be used as it is."""
-        return stale(self.name, why)
 
-
-def stale(name: str, why: str) -> Unusable:
+def stale_view(name: str, why: str) -> Unusable:
     """A materialized view, by its quoted name, that is to be refreshed."""
     return Unusable(f"materialized view {name}", why, f"REFRESH MATERIALIZED VIEW {name}")
 
 
-async def dependent_views(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[MaterializedView]:
+async def dependent_views(connection: AsyncConnection, tables: Sequence[CopyTable | Table]) -> list[MaterializedView]:
     """Those made of these tables, in an order to refresh them in."""
-    return await _made_of(connection, [table.identifier for table in tables])
-
-
-async def views_of(connection: AsyncConnection, tables: Sequence[Table]) -> list[MaterializedView]:
-    """The same, of tables that were not looked at."""
-    return await _made_of(connection, [identifier_of(table) for table in tables])
-
-
-async def _made_of(connection: AsyncConnection, tables: Sequence[sql.Identifier]) -> list[MaterializedView]:
-    names = [named(connection, table) for table in tables]
-    cursor = await connection.execute(_DEPENDENTS, {"tables": names})
-    return [MaterializedView(*row) for row in await cursor.fetchall()]
+    places = [identifier_of(table) if isinstance(table, Table) else table.identifier for table in tables]
+    names = [named(connection, place) for place in places]
+    return await fetch_each(connection, MaterializedView, _DEPENDENTS, {"tables": names})
 
 
 async def refresh(
@@ -91,19 +79,19 @@ async def refresh(
             right = missing_right(error)
             said = error_for_sqlstate(error.sqlstate, detail=f" ({right})" if right else "")
             state = "it holds rows from before" if view.populated else "it was never filled"
-            left.append(view.unusable(f"{state}, and refreshing it failed: {said}"))
+            left.append(stale_view(view.name, f"{state}, and refreshing it failed: {said}"))
     return left
 
 
 async def never_filled(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:
     """Those that were never filled, so that whatever reads them fails."""
     views = await dependent_views(connection, tables)
-    return [one.unusable("it was never filled, so that reading it fails") for one in views if not one.populated]
+    return [stale_view(one.name, "it was never filled, so that reading it fails") for one in views if not one.populated]
 
 
 async def stale_views(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:
     """All of them, after rows that they are made of were changed."""
     return [
-        one.unusable("rows that it is made of have changed" if one.populated else "it was never filled")
+        stale_view(one.name, "rows that it is made of have changed" if one.populated else "it was never filled")
         for one in await dependent_views(connection, tables)
     ]

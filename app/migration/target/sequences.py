@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.schemas import DATA, Schemas, said
 from app.migration.tables.copy_table import CopyTable, label, quoted
-from app.state.fetching import Fetch, fetching
+from app.state.fetching import Fetch, fetch_value, fetching
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA
 
@@ -204,7 +204,7 @@ async def _set_further(connection: AsyncConnection, sequence: DatabaseSequence, 
     Between the look at where it stands and the setting, no row may be inserted by its default: the sequence would fall
     back afterwards. Its tables are locked for that, where the role may; a bare `nextval` is not kept out.
     """
-    if not await (await connection.execute(_further(sequence, values, sets=False))).fetchone():
+    if not await fetch_value(connection, _further(sequence, values, sets=False)):
         return
     async with connection.transaction():
         for schema, relation in sorted({(use.schema, use.relation) for use in sequence.uses}):
@@ -240,11 +240,10 @@ def _further(sequence: DatabaseSequence, values: Iterable[sql.Composed], *, sets
 
 
 def _furthest_value(sequence: DatabaseSequence, use: Use) -> sql.Composed:
-    column, table = sql.Identifier(use.column), sql.Identifier(use.schema, use.relation)
-    if use.is_integer:
-        return _furthest(sequence, sql.SQL("SELECT {} AS v FROM {}").format(column, table))
-    text = sql.SQL("{}::text").format(column)
-    return _furthest(sequence, sql.SQL("SELECT {} AS v FROM {}").format(_number(text), table))
+    column = sql.SQL("{}" if use.is_integer else "{}::text").format(sql.Identifier(use.column))
+    number = column if use.is_integer else _number(column)
+    query = sql.SQL("SELECT {} AS v FROM {}").format(number, sql.Identifier(use.schema, use.relation))
+    return _furthest(sequence, query)
 
 
 def _furthest_refused(sequence: DatabaseSequence, use: Use) -> sql.Composed:

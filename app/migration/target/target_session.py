@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.adapt import Dumper
+from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
+from psycopg.types.json import Json
 
 from app.common.driver_errors import missing_right, without_values
 from app.common.schemas import schemas_of
@@ -26,6 +26,7 @@ from app.errors import (
 )
 from app.migration.tables.grants import grant_of
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 from app.stores.postgres.database_url import shown_url
 from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
@@ -42,15 +43,9 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 """
 
 
-class JsonBytes(bytes):
-    """A page as it came, sent to PostgreSQL as a parameter without being parsed."""
-
-
-class _JsonBytesDumper(Dumper):
-    oid = psycopg.adapters.types["json"].oid
-
-    def dump(self, obj: JsonBytes) -> bytes:
-        return bytes(obj)
+def as_json(body: bytes) -> Json:
+    """A page as it came, as a parameter of a statement: it is sent without being parsed."""
+    return Json(body, bytes)
 
 
 @asynccontextmanager
@@ -86,9 +81,7 @@ async def connect_target(url: str, *, step: str) -> AsyncConnection:
         MigrationError: the address of a transaction pooler.
         psycopg.Error: it cannot be reached, or refuses the login.
     """
-    connection = await connect(url, setting="DATABASE_URL", step=step)
-    register_json_bytes(connection)
-    return connection
+    return await connect(url, setting="DATABASE_URL", step=step)
 
 
 async def connect_named(url: str, *, setting: str, step: str, pending: str) -> AsyncConnection:
@@ -109,11 +102,6 @@ async def connect_named(url: str, *, setting: str, step: str, pending: str) -> A
         ) from error
 
 
-def register_json_bytes(connection: AsyncConnection) -> None:
-    """Let a connection take pages as parameters."""
-    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
-
-
 async def run_lock_holder(connection: AsyncConnection) -> str | None:
     """Who holds the lock of the run that is at work on this target, in words; None where no run is."""
     holder = await (await connection.execute(_LOCK_HOLDER, {"lock": schemas_of(connection).lock(_RUN_LOCK)})).fetchone()
@@ -125,8 +113,7 @@ async def run_lock_holder(connection: AsyncConnection) -> str | None:
 
 async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
     lock = schemas_of(connection).lock(_RUN_LOCK)
-    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [lock])).fetchone()
-    if row and row[0]:
+    if await fetch_value(connection, "SELECT pg_try_advisory_lock(%s)", [lock]):
         return
     holder = await run_lock_holder(connection)
     who = f": {holder}" if holder else ""
@@ -156,11 +143,6 @@ CONFLICTS = {"23505", "23P01"}
 def is_row_fault(error: psycopg.Error) -> bool:
     """Whether a row is to blame, so that the page without it can go in."""
     return error.sqlstate is not None and error.sqlstate[:2] in ROW_FAULTS
-
-
-def place_of(error: psycopg.Error) -> str | None:
-    """The constraint or column that a driver error names."""
-    return error.diag.constraint_name or error.diag.column_name
 
 
 @contextmanager
@@ -240,12 +222,23 @@ def _remedy(error: psycopg.Error) -> tuple[str | Command, ...]:
 
 def _in_words(error: psycopg.Error) -> str:
     if error.sqlstate is not None:
-        place = missing_right(error) or place_of(error)
+        place = missing_right(error) or error.diag.constraint_name or error.diag.column_name
         return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
     if isinstance(error, psycopg.OperationalError):
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
         return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost: {said}"
     return "the driver could not carry out a statement on the target"
+
+
+@asynccontextmanager
+async def dropped_after(connection: AsyncConnection, *tables: str) -> AsyncIterator[None]:
+    """Temporary tables, made before or in the context, are there no more after it."""
+    try:
+        yield
+    finally:
+        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
+            names = sql.SQL(", ").join(sql.Identifier("pg_temp", table) for table in tables)
+            await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
 
 
 T = TypeVar("T")

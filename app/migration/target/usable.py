@@ -11,6 +11,7 @@ from app.migration.tables.copy_table import CopyTable, named
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import refresh
+from app.state.fetching import fetch_column
 
 # An index of a partitioned table is not valid while one of its parts lacks it: what to do then is the owner's.
 _INVALID_INDEXES = """
@@ -56,8 +57,8 @@ async def analyzing(connection: AsyncConnection, table: CopyTable) -> AsyncItera
 
 
 async def _invalid_indexes(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:
-    cursor = await connection.execute(_INVALID_INDEXES, [[named(connection, table.identifier) for table in tables]])
+    names = [named(connection, table.identifier) for table in tables]
     return [
         Unusable(f"index {name}", "it was never finished, so that no query uses it", f"REINDEX INDEX {name}")
-        for (name,) in await cursor.fetchall()
+        for name in await fetch_column(connection, _INVALID_INDEXES, [names])
     ]

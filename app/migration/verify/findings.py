@@ -8,7 +8,7 @@ column differs in the same way in two looks; a row of which both sides go on cha
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -24,10 +24,9 @@ from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.migration.verify import statements as verify_statements
-from app.migration.verify.fix import Fixer
-from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
+from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, keys_in_source, look_at
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_column
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
 from app.stores.postgres.cursors import rendered
@@ -65,7 +64,7 @@ class Findings:
         most: differences that are kept; all are counted.
         recount: look at the source's set of keys too before a row that it had, and does not give any more, counts as
             gone.
-        fixer: copies again what differs.
+        fix: copies rows of these keys again.
         stream: the change stream that brings rows of this table over, if one does.
     """
 
@@ -75,7 +74,7 @@ class Findings:
     pause: float
     most: int
     recount: bool
-    fixer: Fixer | None = None
+    fix: Callable[[Sequence[Key]], Awaitable[None]] | None = None
     stream: BesideStream | None = None
     differences: list[FoundDifference] = field(default_factory=list)
     missing: int = 0
@@ -134,7 +133,7 @@ class Findings:
         await self._wait_for(batch)
         keys = [suspect.key for suspect in batch]
         look = await look_at(self.connection, self.source, self.table, keys)
-        if self.fixer is not None and look.unequal:
+        if self.fix is not None and look.unequal:
             look = await self._fix(keys, look)
         unequal = {row.key: row for row in look.unequal}
         absent = [key for key in keys if key not in look.records]
@@ -160,7 +159,7 @@ class Findings:
     def _is_looked_at_again(self, suspect: _Suspect, row: UnequalRow) -> bool:
         """Whether the source may have written the row between the last two looks, so that a third has to tell."""
         source = hash(tuple(row.source))
-        if self.fixer is not None or suspect.looks == _MOST_LOOKS or suspect.source == source:
+        if self.fix is not None or suspect.looks == _MOST_LOOKS or suspect.source == source:
             return False
         self._wait_again(suspect, source=source)
         return True
@@ -183,7 +182,7 @@ class Findings:
 
     async def _now(self) -> datetime | None:
         """The moment that the change stream is to pass; None where none brings rows, or it stands still."""
-        if self.stream is None or self.stream.stands is not None or self.fixer is not None:
+        if self.stream is None or self.stream.stands is not None or self.fix is not None:
             return None
         return await self.stream.now()
 
@@ -195,9 +194,9 @@ class Findings:
 
     async def _fix(self, keys: Sequence[Key], look: RowsCompared) -> RowsCompared:
         """Copy the unequal rows again; returns a new look at all keys."""
-        assert self.fixer is not None
+        assert self.fix is not None
         before = [row.key for row in look.unequal]
-        await self.fixer.fix(before)
+        await self.fix(before)
         again = await look_at(self.connection, self.source, self.table, keys)
         still = {row.key for row in again.unequal}
         done = [key for key in before if key in again.records and key not in still]
@@ -210,9 +209,8 @@ class Findings:
         async with source_keys(self.connection, self.source, self.table) as listing:
             require_whole(listing, self.source, self.table, step="verify", pending=f"the rest of {self.table.name}")
             wanted = [json.dumps(self._not_given)]
-            query = rendered(verify_statements.keys_in_source(self.table))
-            cursor = await self.connection.execute(query, wanted)
-            there = {tuple(row[0]) for row in await cursor.fetchall()}
+            query = rendered(keys_in_source(self.table))
+            there = set(map(tuple, await fetch_column(self.connection, query, wanted)))
         held = await keys_held(self.connection, self.table, self._not_given)
         if not_compared := there & held:
             raise MigrationError(

@@ -17,10 +17,11 @@ from typing import IO, Self
 from psycopg import AsyncConnection, sql
 
 from app.common.deadlines import cancel
-from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.moved_tables import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyColumn, CopyTable, named
+from app.migration.target.target_session import dropped_after
 from app.migration.verify.findings import Findings, stream_keys
 from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import row_versions
@@ -85,8 +86,8 @@ async def _compare_rows(
     within: Collection[int],
     bits: int,
 ) -> None:
-    await connection.execute(create_source_hashes(hashed.table))
-    try:
+    async with dropped_after(connection, "source_hashes"):
+        await connection.execute(create_source_hashes(hashed.table))
         async with connection.cursor() as cursor, cursor.copy("COPY source_hashes FROM STDIN") as copied:
             async for piece in source.stream(at_source.rows(within, bits)):
                 await copied.write(piece)
@@ -94,9 +95,6 @@ async def _compare_rows(
         query = unequal_keys(hashed, within, bits).as_string(connection)
         async for keys in stream_keys(connection, query):
             await findings.look(keys)
-    finally:
-        if not connection.broken and not connection.closed:
-            await connection.execute("DROP TABLE source_hashes")
 
 
 async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
@@ -120,11 +118,13 @@ async def record_equal_rows(connection: AsyncConnection, source: PostgresSource,
     work at the same time: what the source gives waits in a file.
     """
     at_source, hashed = await HashedTable.of_both(source, table)
-    try:
+    async with dropped_after(connection, "source_hashes", "target_hashes"):
         with TemporaryFile() as given:
             reading = asyncio.create_task(_read(source, at_source, given))
             try:
-                await connection.execute(create_target_hashes(hashed))
+                # Filled: a hash that a join computed would be computed twice.
+                rows = hashed.rows((), 0, version="xmin")
+                await connection.execute(sql.SQL("CREATE TEMP TABLE target_hashes AS {}").format(rows))
                 await reading
             finally:
                 await cancel({reading}, _ENDING)
@@ -135,9 +135,6 @@ async def record_equal_rows(connection: AsyncConnection, source: PostgresSource,
                     await copied.write(piece)
         await connection.execute("ANALYZE source_hashes, target_hashes")
         await connection.execute(row_versions.record_all(table.name, keys=key_names(table)))
-    finally:
-        if not connection.broken and not connection.closed:
-            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_hashes, pg_temp.target_hashes")
 
 
 async def _read(source: PostgresSource, hashed: HashedTable, into: IO[bytes]) -> None:
@@ -169,12 +166,17 @@ class HashedTable:
     async def of_both(cls, source: PostgresSource, table: CopyTable) -> tuple[Self, Self]:
         """The table as the source hashes it, and as the target does."""
         types = dict(await source.fetch(_column_types(table)))
-        cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or c.holds_xml)
+        cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or "xml" in c.parts)
         return cls(await source.own(table), cast), cls(table, cast)
 
-    def whole(self) -> sql.Composed:
-        """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""
-        return sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}").format(self.row_hash, self.table.rows)
+    def whole(self, rows: sql.Composed | None = None) -> sql.Composed:
+        """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast.
+
+        Args:
+            rows: what stands after FROM in place of the table.
+        """
+        query = sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}")
+        return query.format(self.row_hash, rows or self.table.rows)
 
     def ranges(self, bits: int) -> sql.Composed:
         """Rows of: a range's number, its count of rows, the sum of their hashes (numeric).
@@ -246,11 +248,6 @@ def create_source_hashes(table: CopyTable, *, versions: bool = False) -> sql.Com
     return sql.SQL("CREATE TEMP TABLE source_hashes ({}, h bigint{})").format(
         sql.SQL(", ").join(keys), sql.SQL(", v text" if versions else "")
     )
-
-
-def create_target_hashes(hashed: HashedTable) -> sql.Composed:
-    """The same for the target's rows, filled; a hash that a join computed would be computed twice."""
-    return sql.SQL("CREATE TEMP TABLE target_hashes AS {}").format(hashed.rows((), 0, version="xmin"))
 
 
 def unequal_keys(hashed: HashedTable, within: Collection[int], bits: int) -> sql.Composed:

@@ -4,30 +4,30 @@ from __future__ import annotations  # array[int] has no meaning at run time befo
 
 import asyncio
 from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.migration.keys.key_listing import count_target, require_whole, source_keys
-from app.migration.load import statements
+from app.common.keys import Key
+from app.migration.keys.key_listing import count_target, extra_keys, require_whole, source_keys
+from app.migration.load.loader import PageLoader
+from app.migration.load.mirrored_meanwhile import UnlockedReading, this_moment
 from app.migration.runs.report import TableVerified
-from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, shown_count
-from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.moved_tables import exact_count, known_count, pick_keys, refuse_null_keys, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Progress, Source
+from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.sequences import raise_sequences
-from app.migration.verify import statements as verify_statements
+from app.migration.target.target_session import dropped_after
 from app.migration.verify.findings import Findings, stream_keys
-from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.options import Verification
-from app.migration.verify.row_comparison import compare_page
+from app.migration.verify.row_comparison import compare_page, key_fingerprint, keys_not_compared
 from app.state.fetching import fetch_row
-from app.state.runs.verifications import begin_verification, keep_verification
+from app.state.runs import quarantine
 
 _LOOKED_AT_ONCE = 1000
 _RECOUNTS, _RECOUNTS_BESIDE_STREAM = 3, 10
@@ -39,7 +39,6 @@ class KeyedComparison:
 
     Attributes:
         described: the table with all columns.
-        began_at: by the target's clock; None where what it finds is not kept.
         source_rows, target_rows: as they were counted meanwhile.
         seconds: that it took.
     """
@@ -47,7 +46,6 @@ class KeyedComparison:
     described: CopyTable
     findings: Findings
     left_out: tuple[LeftOut, ...]
-    began_at: datetime | None
     sampled: int | None
     source_rows: int
     target_rows: int
@@ -69,9 +67,6 @@ class KeyedComparison:
         """
         connection, source, progress, options = work.connection, work.source, work.progress, work.options
         began = monotonic()
-        fixer = None
-        if work.run is not None:
-            fixer = Fixer(connection, source, described, work.run, options.permit, most_refused=options.most_refused)
         findings = Findings(
             connection,
             source,
@@ -79,10 +74,9 @@ class KeyedComparison:
             pause=options.pause,
             most=options.most_differences,
             recount=not isinstance(source, PostgresSource),
-            fixer=fixer,
+            fix=None if work.run is None else _fixing(work, work.run, described),
             stream=work.stream if work.stream is not None and table.name in work.stream.tables else None,
         )
-        began_at = await begin_verification(connection)
         sampled = None
         if options.sample is not None:
             sampled = await _look_at_sample(source, table, findings, progress, options.sample)
@@ -94,7 +88,7 @@ class KeyedComparison:
                 await refuse_null_keys(source, table, step="verify")
             source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
         seconds = monotonic() - began
-        return cls(described, findings, left_out, began_at, sampled, source_rows, target_rows, seconds)
+        return cls(described, findings, left_out, sampled, source_rows, target_rows, seconds)
 
     async def verified(self, work: Verification) -> TableVerified:
         """What differs still, once all was read again that seemed to."""
@@ -102,7 +96,7 @@ class KeyedComparison:
         began, table, findings, sampled = monotonic(), self.table, self.findings, self.sampled
         source_rows, target_rows = self.source_rows, self.target_rows
         await findings.finish()
-        if findings.fixer is not None:
+        if work.run is not None:
             await raise_sequences(connection, table)
         if findings.fixed:
             target_rows = await count_target(connection, table)
@@ -112,10 +106,6 @@ class KeyedComparison:
         counted_there, counted_here, agree = await _agreeing(
             connection, source, table, work.options.pause, source_rows, target_rows, explained, recounts
         )
-        if self.began_at is not None and sampled is None:
-            differences = findings.missing + findings.extra + findings.different
-            differences = differences if agree else max(1, differences)
-            await keep_verification(connection, source.label, table.name, self.began_at, differences)
         compared = source_rows + findings.gone if sampled is None else sampled
         return TableVerified(
             table=table.name,
@@ -135,6 +125,27 @@ class KeyedComparison:
             seconds=self.seconds + monotonic() - began,
             counts_agree=agree,
         )
+
+
+def _fixing(work: Verification, run: int, table: CopyTable) -> Callable[[Sequence[Key]], Awaitable[None]]:
+    """For `verify --fix`: loads rows as the source has them now; those that the target refuses go into quarantine."""
+    connection, source, options = work.connection, work.source, work.options
+    loader = PageLoader(connection, table, run, step=options.permit.step, most_refused=options.most_refused)
+
+    async def load(page: Page) -> None:
+        await loader.load(page, checkpoint=False)
+
+    def read(keys: Sequence[Key]) -> AsyncIterator[Page]:
+        return source.rows_by_key(table, keys)
+
+    async def fix(keys: Sequence[Key]) -> None:
+        moment = await this_moment(connection, table)
+        reading = UnlockedReading(connection, options.permit, table, read, load, source.pace)
+        for page in [page async for page in read(keys)]:
+            await reading.bring(page, moment)
+        await quarantine.leave_to_run(connection, run, table.name, keys)
+
+    return fix
 
 
 async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:
@@ -197,7 +208,7 @@ async def compare_by_pages(
         missing = missing or any(row.missing for row in compared.unequal)
         await findings.suspect((row.key for row in compared.unequal), in_source=True)
         progress.advance(table.name, page.rows)
-    held = await fetch_row(connection, verify_statements.key_fingerprint(table))
+    held = await fetch_row(connection, key_fingerprint(table))
     if missing or held != (rows, sum(hashes)) or await known_count(source, table) != rows:
         rows += await _compare_the_rest(connection, source, table, findings, hashes)
     return rows, held[0]
@@ -210,21 +221,16 @@ async def _compare_the_rest(
     rows = 0
     async with source_keys(connection, source, table) as listing:
         require_whole(listing, source, table, step="verify", pending=f"the rest of {table.name}")
-        await connection.execute(verify_statements.CREATE_COMPARED)
-        try:
-            async with connection.cursor() as cursor, cursor.copy(verify_statements.COPY_COMPARED) as copied:
+        async with dropped_after(connection, "compared_keys"):
+            await connection.execute("CREATE TEMP TABLE compared_keys (h bigint)")
+            async with connection.cursor() as cursor, cursor.copy("COPY compared_keys FROM STDIN") as copied:
                 for one in hashes:
                     await copied.write_row((one,))
             await connection.execute("ANALYZE compared_keys")
-            query = verify_statements.keys_not_compared(table).as_string(connection)
+            query = keys_not_compared(table).as_string(connection)
             async for keys in stream_keys(connection, query):
                 rows += len(keys)
                 await findings.look(keys)
-            async for keys in stream_keys(
-                connection, statements.extra_keys(table).as_string(connection) + " ORDER BY 1"
-            ):
+            async for keys in stream_keys(connection, extra_keys(table).as_string(connection) + " ORDER BY 1"):
                 await findings.suspect(keys, in_source=False)
-        finally:
-            if not connection.broken and not connection.closed:
-                await connection.execute("DROP TABLE compared_keys")
     return rows

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -22,13 +23,14 @@ from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
-from app.migration.target.materialized_views import never_filled, refresh, stale
+from app.migration.target.materialized_views import never_filled, refresh, stale_view
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.findings import Findings
 from app.migration.verify.keyed_comparison import KeyedComparison
 from app.migration.verify.options import Verification, VerifyOptions
 from app.migration.verify.whole_comparison import WholeComparison, compare_views
 from app.state.runs import runs
+from app.state.runs.verifications import begin_verification, keep_verification
 from app.state.tool_schema import ensure_tool_schema
 
 
@@ -72,11 +74,15 @@ async def verify_on(
                 written = [await describe(connection, table, step=step, styled=styled) for table in tables]
             await ends.enter_async_context(without_cascades(connection, run, written, step=step))
         work = Verification(connection, source, progress, options, run, stream)
-        compared = await _compare(work, tables)
+        compared, moments = await _compare(work, tables)
         verified: list[TableVerified] = []
-        for position, one in enumerate(compared):
-            with _at(tables, position, [done.table for done in verified], step=step, source=source):
-                verified.append(await one.verified(work))
+        for position, (one, began_at) in enumerate(zip(compared, moments, strict=True)):
+            with _at(tables, position, [table.table for table in verified], step=step, source=source):
+                done = await one.verified(work)
+                if began_at is not None and done.sampled is None:
+                    differences = max(done.rows_that_differ, int(not done.counts_agree))
+                    await keep_verification(connection, source.label, done.table, began_at, differences)
+                verified.append(done)
     described = [one.described for one in compared]
     if run is not None:
         with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
@@ -86,7 +92,7 @@ async def verify_on(
             await _follow_fixed(work, described, verified)
         not_usable = await never_filled(connection, described)
         views = await compare_views(connection, source, described)
-        not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
+        not_usable += [stale_view(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
         unproved = await unproved_keys(connection)
@@ -106,22 +112,30 @@ async def verify_on(
     )
 
 
-async def _compare(work: Verification, tables: Sequence[Table]) -> list[KeyedComparison | WholeComparison]:
-    """Compare one table after the other; then read again what seems to differ, of all of them."""
+async def _compare(
+    work: Verification, tables: Sequence[Table]
+) -> tuple[list[KeyedComparison | WholeComparison], list[datetime | None]]:
+    """Compare one table after the other; then read again what seems to differ, of all of them.
+
+    Returns:
+        Of each what was found, and when it was begun, by the target's clock; None where that is not kept.
+    """
     connection, source, step = work.connection, work.source, work.options.step
     compared: list[KeyedComparison | WholeComparison] = []
+    moments: list[datetime | None] = []
     for position, table in enumerate(tables):
         with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
             styled = isinstance(source, RestSource)
             described = await describe(connection, table, step=step, reads=work.run is None, styled=styled)
             whole, left_out = await compared_table(connection, source, described, table)
             kind = KeyedComparison if described.key else WholeComparison
+            moments.append(await begin_verification(connection))
             compared.append(await kind.compare(work, whole, described, left_out))
     with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
         if any(isinstance(one, WholeComparison) and one.first.differs for one in compared):
             await asyncio.sleep(work.options.pause)
         await _read_again([one.findings for one in compared if isinstance(one, KeyedComparison)])
-    return compared
+    return compared, moments
 
 
 async def _follow_fixed(work: Verification, tables: Sequence[CopyTable], verified: Sequence[TableVerified]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from time import monotonic
 
 import psycopg
@@ -20,8 +19,8 @@ from app.migration.target.sequences import raise_sequences
 from app.migration.verify.hash_comparison import HashedTable, Range, hash_both
 from app.migration.verify.options import Verification
 from app.migration.whole import Unpaired, bring_whole, contents, count_missing, pair, staged
+from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.state.runs import quarantine
-from app.state.runs.verifications import begin_verification, keep_verification
 
 
 async def whole_hashes(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> tuple[Range, Range]:
@@ -64,8 +63,8 @@ async def compare_whole(
     theirs, ours = await whole_hashes(connection, source, table)
     if theirs == ours:
         return WholeFound(Unpaired(theirs.rows, ours.rows))
-    async with staged(connection, source, table) as staging:
-        counts = await pair(connection, table, staging)
+    async with staged(connection, source, table):
+        counts = await pair(connection, table)
         refused = await _refused_contents(connection, table) if counts.missing else {}
         return WholeFound(
             counts,
@@ -90,7 +89,6 @@ class WholeComparison:
 
     Attributes:
         described: the table without columns that the target makes by itself.
-        began_at: by the target's clock; None where what is found is not kept.
     """
 
     table: CopyTable
@@ -98,7 +96,6 @@ class WholeComparison:
     first: WholeFound
     left_out: tuple[LeftOut, ...]
     seconds: float
-    began_at: datetime | None
 
     @classmethod
     async def compare(
@@ -111,11 +108,10 @@ class WholeComparison:
         """
         assert isinstance(work.source, PostgresSource)  # over REST such a table is not moved
         began = monotonic()
-        began_at = await begin_verification(work.connection)
         work.progress.begin(table.name, 0, 0)
         found = await compare_whole(work.connection, work.source, table)
         work.progress.advance(table.name, found.counts.source_rows)
-        return cls(table, described, found, left_out, monotonic() - began, began_at)
+        return cls(table, described, found, left_out, monotonic() - began)
 
     async def verified(self, work: Verification) -> TableVerified:
         """What differs still, once a fix has brought it."""
@@ -134,9 +130,6 @@ class WholeComparison:
         listed = _differences(self.table, last.missing, "missing", last.refused, most=most)
         listed += _differences(self.table, last.extra, "extra", {}, most=most)
         went = self.first.counts.missing + self.first.counts.extra - counts.missing - counts.extra
-        if self.began_at is not None:
-            differences = counts.missing + counts.extra
-            await keep_verification(connection, source.label, self.table.name, self.began_at, differences)
         return TableVerified(
             table=self.table.name,
             source_rows=counts.source_rows,
@@ -199,8 +192,7 @@ async def compare_views(
 
 
 async def _compare(connection: AsyncConnection, source: Source, view: MaterializedView) -> ViewCompared:
-    columns = await (await connection.execute(_columns(view))).fetchall()
-    table = _as_table(view, columns)
+    table = _as_table(view, await fetch_rows(connection, _columns(view)))
     if isinstance(source, PostgresSource):
         there = await source.fetch(sql.SQL(_THERE).format(sql.Literal(view.identifier.as_string(None))))
         if not there:
@@ -217,25 +209,20 @@ async def _compare(connection: AsyncConnection, source: Source, view: Materializ
         return done if done.equal else await _judged(connection, done, table)
     try:
         rows = await source.count(replace(table, key_size=1))
-    except (CountTimeoutError, StoreError) as error:
-        if isinstance(error, StoreError) and not _is_hidden(error):
+    except CountTimeoutError:
+        return ViewCompared(view.name, why="the API takes too long to count it")
+    except StoreError as error:
+        if not isinstance(error, SchemaMismatchError | AccessDeniedError) and error.sqlstate != _NOT_POPULATED:
             raise
-        late = isinstance(error, CountTimeoutError)
-        return ViewCompared(view.name, why="the API takes too long to count it" if late else "the API does not give it")
+        return ViewCompared(view.name, why="the API does not give it")
     ours = await _hash(connection, table, table.rows)
     done = ViewCompared(view.name, rows, ours.rows, by="count", equal=rows == ours.rows)
     return done if done.equal else await _judged(connection, done, table)
 
 
-def _is_hidden(error: StoreError) -> bool:
-    """Whether the API does not show the view, or it was never filled there."""
-    return isinstance(error, SchemaMismatchError | AccessDeniedError) or error.sqlstate == _NOT_POPULATED
-
-
 async def _judged(connection: AsyncConnection, compared: ViewCompared, table: CopyTable) -> ViewCompared:
     """Which of the two is stale, where the target's own definition can be asked."""
-    cursor = await connection.execute(_DEFINITION, [compared.view])
-    ((definition,),) = await cursor.fetchall()
+    definition = await fetch_value(connection, _DEFINITION, [compared.view])
     try:
         held = await _hash(connection, table, table.rows)
         fresh = await _hash(connection, table, sql.SQL("({}) AS fresh").format(sql.SQL(definition)))
@@ -251,10 +238,8 @@ async def _judged(connection: AsyncConnection, compared: ViewCompared, table: Co
 
 
 async def _hash(connection: AsyncConnection, table: CopyTable, rows: sql.Composed) -> Range:
-    hashed = HashedTable(table, frozenset())
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {}").format(hashed.row_hash, rows)
-    ((count, total),) = await (await connection.execute(query)).fetchall()
-    return Range(count, total)
+    _, *found = await fetch_row(connection, HashedTable(table, frozenset()).whole(rows))
+    return Range(*found)
 
 
 def _columns(view: MaterializedView) -> sql.Composed:

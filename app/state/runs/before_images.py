@@ -12,12 +12,12 @@ from app.state.schema_name import SCHEMA
 _IMAGES = sql.Identifier(SCHEMA, "replaced_rows")
 
 
-def image(names: Iterable[str], row: str) -> sql.Composed:
-    """A row as `row_text` holds it: an object of its columns' texts."""
+def image(names: Iterable[str]) -> sql.Composed:
+    """A row `t` as `row_text` holds it: an object of its columns' texts."""
     listed = list(names)
     return sql.SQL("json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
         sql.SQL(", ").join(map(sql.Literal, listed)),
-        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in listed),
+        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("t", name)) for name in listed),
     )
 
 

@@ -4,7 +4,7 @@ A pair (the source's xmin, the target's xmin) is recorded when a row has the sam
 the row is settled and is not read again. The same pairs serve both directions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import AsyncConnection, sql
 
@@ -151,3 +151,26 @@ def is_paired(table: str, key: sql.Composable, side: str, xid: sql.Composable) -
     return sql.SQL("EXISTS (SELECT FROM {} v WHERE v.table_name = {} AND v.key = {} AND v.{} = {})").format(
         _PAIRS, sql.Literal(table), key, sql.Identifier(f"{side}_xid"), xid
     )
+
+
+async def known_shapes(connection: AsyncConnection) -> dict[str, tuple[str, str]]:
+    """What the catalogs of both ends said of each table's values, by its name: the source's, and the target's."""
+    rows = await fetch_rows(connection, f"SELECT table_name, source, target FROM {SCHEMA}.shapes")
+    return {name: (source, target) for name, source, target in rows}
+
+
+async def keep_shapes(connection: AsyncConnection, shapes: Mapping[str, tuple[str, str]]) -> None:
+    """Keep what they say now of some tables; the pairs of these of before tell nothing any more, and are dropped."""
+    given = {
+        "tables": list(shapes),
+        "sources": [source for source, _ in shapes.values()],
+        "targets": [target for _, target in shapes.values()],
+    }
+    async with connection.transaction():
+        await connection.execute(f"DELETE FROM {SCHEMA}.row_versions WHERE table_name = ANY (%(tables)s)", given)
+        await connection.execute(
+            f"INSERT INTO {SCHEMA}.shapes SELECT * FROM unnest(%(tables)s::text[], %(sources)s::text[], "
+            "%(targets)s::text[]) ON CONFLICT (table_name) "
+            "DO UPDATE SET source = excluded.source, target = excluded.target",
+            given,
+        )

@@ -42,7 +42,7 @@ async def drift(connection: AsyncConnection, settings: Settings, accepted: Accep
 async def _see_supabase(settings: Settings, tables: Sequence[Table]) -> SourceSeen:
     url, key = settings.require_supabase()
     async with await SupabaseRest.open(url, key, request_timeout=30.0) as rest:
-        return await see_rest(rest, tables, RestSource(rest, url, limits=_LIMITS).patiently)
+        return await see_rest(RestSource(rest, url, limits=_LIMITS), tables)
 
 
 def _errors(accepted: Accepted, found: list[Finding]) -> list[Objection]:

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from app.common.schemas import DATA, schemas_of
 from app.migration.preflight.schemas.type_passages import USER_TYPES, UserType
 from app.migration.tables.copy_table import label, schema_of
+from app.state.fetching import fetch_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +124,22 @@ async def read_tables(connection: AsyncConnection, schema: str = DATA) -> dict[s
     """The tables and views of a schema by name (see `label`), without what extensions made."""
 
     async def rows(statement: str) -> list[tuple[Any, ...]]:
-        found = await (await connection.execute(statement, [schemas_of(connection).named(schema)])).fetchall()
+        found = await fetch_rows(connection, statement, [schemas_of(connection).named(schema)])
         return [(label(schema, name), *rest) for name, *rest in found]
 
     tables = {name: CatalogTable(name, kind, quoted) for name, kind, quoted in await rows(_TABLES)}
-    for table, *column in await rows(_COLUMNS):
-        if table in tables:
-            tables[table].columns[column[0]] = CatalogColumn(*column)
-    for table, name, base, of_extension, labels in await rows(USER_TYPES):
-        if table in tables:
-            user_type = UserType(base, of_extension, tuple(labels))
-            tables[table].columns[name] = replace(tables[table].columns[name], user_type=user_type)
-    for table, name, kind, definition, columns in await rows(_CONSTRAINTS):
-        if table in tables:
-            tables[table].constraints.append(CatalogConstraint(name, kind, tuple(columns), definition))
-    for table, *index in await rows(_INDEXES):
-        if table in tables:
-            tables[table].indexes.append(CatalogIndex(*index))
-    for table, name in await rows(_TRIGGERS):
-        if table in tables:
-            tables[table].triggers.append(name)
+
+    async def of_tables(statement: str) -> list[tuple[Any, ...]]:
+        return [(tables[name], *rest) for name, *rest in await rows(statement) if name in tables]
+
+    for table, *column in await of_tables(_COLUMNS):
+        table.columns[column[0]] = CatalogColumn(*column)
+    for table, name, base, of_extension, labels in await of_tables(USER_TYPES):
+        table.columns[name] = replace(table.columns[name], user_type=UserType(base, of_extension, tuple(labels)))
+    for table, name, kind, definition, columns in await of_tables(_CONSTRAINTS):
+        table.constraints.append(CatalogConstraint(name, kind, tuple(columns), definition))
+    for table, *index in await of_tables(_INDEXES):
+        table.indexes.append(CatalogIndex(*index))
+    for table, name in await of_tables(_TRIGGERS):
+        table.triggers.append(name)
     return tables

@@ -67,11 +67,6 @@ class SourceSeen:
     findings: list[Finding] = field(default_factory=list)
 
 
-def wanted_columns(table: Table) -> list[str]:
-    """The columns that the source is asked for: those that it makes by itself too, which verify compares."""
-    return [column.name for column in table.columns]
-
-
 def schema_findings(
     seen: SourceSeen,
     tables: Sequence[Table],

@@ -14,6 +14,7 @@ from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.schemas.type_passages import as_reflected, model_type, passage
 from app.migration.tables.copy_table import name_of
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 
 _SCHEMA = re.compile(r" ON \w+\.")
 
@@ -211,7 +212,9 @@ def examine_against(tables: Sequence[Table], revisions: Sequence[str] = (), *, u
         revision = await revision_of(connection, catalog)
         held = [name_of(table) for table in tables if name_of(table) in catalog]
         if revisions and revision is None and held:
-            return TargetState([_made_by_none(held)], usable=False)
+            message = f"the target holds tables that no revision made: {', '.join(held)}"
+            remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
+            return TargetState([finding("target-incompatible", message, remedy)], usable=False)
         if revisions and revision not in (None, *revisions):
             return ahead(revision, revisions[0], "the project's own", "take the revisions from where it was upgraded")
         if revisions and revision != revisions[0]:
@@ -229,17 +232,12 @@ def ahead(revision: str | None, newest: str, whose: str, remedy: str) -> TargetS
     return TargetState([finding("target-ahead", message, remedy)], usable=False, next_step=NextStep(remedy))
 
 
-def _made_by_none(held: Sequence[str]) -> Finding:
-    remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
-    return finding("target-incompatible", f"the target holds tables that no revision made: {', '.join(held)}", remedy)
-
-
 async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
     """The revision that a database says it is at."""
     if "alembic_version" not in catalog:
         return None
-    row = await (await connection.execute("SELECT version_num FROM <data schema>.alembic_version")).fetchone()
-    return row[0] if row else None
+    revision: str | None = await fetch_value(connection, "SELECT version_num FROM <data schema>.alembic_version")
+    return revision
 
 
 def not_there(revision: str | None, newest: str, *, upgrades: bool) -> TargetState:

@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from app.common.schemas import said, schemas_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
-from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable
 from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.session import connect, set_for_all, source_errors
@@ -63,7 +63,7 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
         user_types={column.name: column.user_type for column in columns if column.user_type},
         own=found.own,
     )
-    wanted, schema = wanted_columns(table), table.schema or schemas_of(connection).data
+    wanted, schema = table.columns.keys(), table.schema or schemas_of(connection).data
     rights = await fetch_rows(connection, _RIGHTS, [wanted, schema, table.name])
     may_use, hidden, there.denied = rights[0] if rights else (False, False, wanted)
     present = [name for name in wanted if name not in there.missing]

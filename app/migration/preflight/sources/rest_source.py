@@ -13,16 +13,15 @@ from sqlalchemy import Table
 from app.common.background import BackgroundTasks
 from app.errors import AccessDeniedError, CountTimeoutError, NotReachedError, SchemaMismatchError, StoreError
 from app.migration.preflight.findings import Finding, finding
-from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable
 from app.migration.preflight.schemas.type_passages import catalog_name
-from app.migration.retry import Patiently
-from app.migration.sources.rest.lateness import Lateness
+from app.migration.sources.rest.part_reader import count_in_time
+from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.grants import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
 from app.migration.target.target_session import EXPOSE_SCHEMA
 from app.stores.supabase.answers import total_told
-from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 from app.stores.supabase.grammar import quoted_name
 from app.stores.supabase.request_parameters import selected
@@ -31,9 +30,7 @@ from app.stores.supabase.request_parameters import selected
 _MORE_THAN_ANY_CAP = 100_000
 
 
-async def see_rest(
-    rest: SupabaseRest, tables: Sequence[Table], patiently: Patiently, *, role: str = SERVICE_ROLE
-) -> SourceSeen:
+async def see_rest(source: RestSource, tables: Sequence[Table], *, role: str = SERVICE_ROLE) -> SourceSeen:
     """Look at the source: the root document, and one row and the count of each table.
 
     Args:
@@ -46,14 +43,14 @@ async def see_rest(
     definitions = {
         label(schema, name): definition
         for schema in schemas
-        for name, definition in (await _root_definitions(rest, schema, patiently)).items()
+        for name, definition in (await _root_definitions(source, schema)).items()
     }
     seen = SourceSeen(arguments_known=False, role=role)
     limit = asyncio.Semaphore(4)
 
     async def look(table: Table) -> SourceTable | None:
         async with limit:
-            return await TableLooker(rest, table, patiently, seen).look(definitions.get(name_of(table)))
+            return await TableLooker(source, table, seen).look(definitions.get(name_of(table)))
 
     looks = BackgroundTasks()
     try:
@@ -74,14 +71,14 @@ async def see_rest(
                 "to have them compared: botdata preflight --source postgresql://...",
             )
         )
-    seen.findings += await _row_cap(rest, tables, seen, patiently)
+    seen.findings += await _row_cap(source, tables, seen)
     return seen
 
 
-async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patiently) -> dict[str, dict[str, Any]]:
+async def _root_definitions(source: RestSource, schema: str) -> dict[str, dict[str, Any]]:
     """The OpenAPI definitions of a schema by table; empty where the server gives none."""
     try:
-        return await patiently(lambda: rest.described_tables(schema))
+        return await source.patiently(lambda: source.rest.described_tables(schema))
     except NotReachedError:
         raise
     except StoreError:
@@ -97,9 +94,7 @@ def _type(column: dict[str, Any]) -> str | None:
     return f"{name}({length})" if isinstance(length, int) and not name.endswith(("]", ")")) else name
 
 
-async def _row_cap(
-    rest: SupabaseRest, tables: Sequence[Table], seen: SourceSeen, patiently: Patiently
-) -> list[Finding]:
+async def _row_cap(source: RestSource, tables: Sequence[Table], seen: SourceSeen) -> list[Finding]:
     """Ask for every key of the largest table at once: fewer than there are show the server's row cap."""
     counted = [one for one in seen.tables.values() if one.rows]
     if not counted:
@@ -109,10 +104,10 @@ async def _row_cap(
     key = table.primary_key.columns.keys()
     if not key or key[0] in {*largest.missing, *largest.denied}:
         return []
-    builder = selected(rest.table(table.name, table.schema or "public"), f"_0:{quoted_name(key[0])}::text").limit(
-        _MORE_THAN_ANY_CAP
-    )
-    given = len(await patiently(lambda: rest.rows(builder)))
+    builder = selected(
+        source.rest.table(table.name, table.schema or "public"), f"_0:{quoted_name(key[0])}::text"
+    ).limit(_MORE_THAN_ANY_CAP)
+    given = len(await source.patiently(lambda: source.rest.rows(builder)))
     total = largest.rows or 0
     if given >= min(total, _MORE_THAN_ANY_CAP):
         return []
@@ -133,12 +128,11 @@ _MOST_SELECTED = 2000  # bytes of a select list in one address
 class TableLooker:
     """Looks at one table; what stands in its way becomes a finding, so that the others are judged all the same."""
 
-    def __init__(self, rest: SupabaseRest, table: Table, patiently: Patiently, seen: SourceSeen) -> None:
-        self._rest = rest
+    def __init__(self, source: RestSource, table: Table, seen: SourceSeen) -> None:
+        self._source = source
         self._table = table
         self._schema = table.schema or "public"
         self._name = name_of(table)
-        self._patiently = patiently
         self._seen = seen
 
     async def look(self, described: dict[str, Any] | None) -> SourceTable | None:
@@ -169,7 +163,7 @@ class TableLooker:
                 return None
             raise
         there.uncounted = there.rows is None
-        wanted = [name for name in wanted_columns(self._table) if name not in there.denied]
+        wanted = [column.name for column in self._table.columns if column.name not in there.denied]
         if described is not None:
             properties = described.get("properties", {})
             there.columns = {name: _type(each) for name, each in properties.items()}
@@ -194,17 +188,14 @@ class TableLooker:
         return missing
 
     async def _first(self, select: str) -> tuple[list[dict[str, Any]], int | None]:
-        builder = selected(self._rest.table(self._table.name, self._schema), select).limit(1)
-
-        lateness = Lateness(self._name)
+        builder = selected(self._source.rest.table(self._table.name, self._schema), select).limit(1)
 
         async def ask() -> tuple[list[dict[str, Any]], int | None]:
-            with lateness.told():
-                response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
+            response = await self._source.rest.respond(builder, headers={"Prefer": "count=exact"})
             return records_of(response.content), total_told(response.headers)
 
         try:
-            return await self._patiently(ask)
+            return await count_in_time(self._source.patiently, self._name, ask)
         except CountTimeoutError as error:
             self._find(
                 "source-count-unknown",
@@ -212,7 +203,7 @@ class TableLooker:
                 "nothing: a copy lists the keys instead, which takes longer; or read the database itself: "
                 "--source postgresql://...",
             )
-        return records_of(await self._patiently(lambda: self._rest.send(builder))), None
+        return records_of(await self._source.patiently(lambda: self._source.rest.send(builder))), None
 
     async def _columns(self, error: AccessDeniedError) -> tuple[list[str], list[str]]:
         """The columns that may be read and those that may not, each of which becomes a finding."""
@@ -223,7 +214,7 @@ class TableLooker:
             self._seen.unjudged.add(self._name)
             return [], []
         readable, denied = [], []
-        for name in wanted_columns(self._table):
+        for name in [column.name for column in self._table.columns]:
             try:
                 if await self._knows([name]):
                     readable.append(name)
@@ -241,10 +232,10 @@ class TableLooker:
         return readable, denied
 
     async def _knows(self, columns: Sequence[str]) -> bool:
-        request = self._rest.table(self._table.name, self._schema)
+        request = self._source.rest.table(self._table.name, self._schema)
         builder = selected(request, ",".join(map(quoted_name, columns))).limit(0)
         try:
-            await self._patiently(lambda: self._rest.send(builder))
+            await self._source.patiently(lambda: self._source.rest.send(builder))
         except SchemaMismatchError as error:
             if error.sqlstate in _NO_COLUMN:
                 return False

@@ -16,7 +16,7 @@ from app.migration.retry import Limits, patiently
 from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page, PageSize, key_of, read_page, records_of
-from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import is_plain
 from app.stores.postgres.database_url import source_label
 from app.stores.postgres.session import begin_snapshot, connect, source_errors
@@ -114,7 +114,17 @@ class PostgresSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows after a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, table.columns, after, PageSize(self.limits), versions=versions):
+        size = PageSize(self.limits)
+        order = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+        while True:
+            past = sql.SQL("WHERE {} > {}").format(_key(table), _row_of_parameters(table)) if after else sql.SQL("")
+            rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(past, order, sql.Literal(size.rows))
+            query = _page(await self.own(table), versions, rest)
+            page = await self._page(table, query, list(after or ()), kind=f"{len(table.columns)} columns")
+            if page is None:
+                return
+            size.learn(page)
+            after = page.last_key
             yield page
 
     async def rows_by_key(
@@ -136,7 +146,7 @@ class PostgresSource:
     async def _of_keys(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
         listed = sql.SQL(", ").join([_row_of_parameters(table)] * len(wanted))
         rest = sql.SQL("WHERE {} IN ({})").format(_key(table), listed)
-        query = _page(await self.own(table), table.columns, versions, rest)
+        query = _page(await self.own(table), versions, rest)
         return await self._page(table, query, [text for one in wanted for text in one])
 
     async def _by_text(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
@@ -146,7 +156,7 @@ class PostgresSource:
         )
         given = sql.SQL(", ").join([sql.SQL("%s::text[]")] * table.key_size)
         rest = sql.SQL("WHERE ({}) IN (SELECT * FROM unnest({}))").format(texts, given)
-        query = _page(await self.own(table), table.columns, versions, rest)
+        query = _page(await self.own(table), versions, rest)
         return await self._page(table, query, [list(part) for part in zip(*wanted, strict=True)])
 
     async def pipe(
@@ -190,23 +200,6 @@ class PostgresSource:
                 async for piece in copied:
                     await self.pace.hold_back(rows=1, size=len(piece))
                     yield piece
-
-    async def _walk(
-        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, size: PageSize, *, versions: bool
-    ) -> AsyncIterator[Page]:
-        key = _key(table)
-        order = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
-        while True:
-            past = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
-            rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(past, order, sql.Literal(size.rows))
-            own = await self.own(table)
-            kind = f"{len(columns)} columns"
-            page = await self._page(table, _page(own, columns, versions, rest), list(after or ()), kind=kind)
-            if page is None:
-                return
-            size.learn(page)
-            after = page.last_key
-            yield page
 
     async def _page(
         self, table: CopyTable, query: sql.Composed, parameters: Sequence[object], *, kind: str | None = None
@@ -284,10 +277,10 @@ def _row_of_parameters(table: CopyTable) -> sql.Composed:
     return sql.SQL("({})").format(sql.SQL(", ").join([sql.SQL("%s")] * table.key_size))
 
 
-def _page(table: CopyTable, columns: Sequence[CopyColumn], versions: bool, rest: sql.Composed) -> sql.Composed:
+def _page(table: CopyTable, versions: bool, rest: sql.Composed) -> sql.Composed:
     values = [
         sql.SQL("{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
-        for position, column in enumerate(columns)
+        for position, column in enumerate(table.columns)
     ]
     if versions:
         values.append(sql.SQL("{}::text AS {}").format(sql.Identifier(table.version), sql.Identifier(VERSION)))

@@ -11,10 +11,10 @@ from hashlib import sha256
 from psycopg import AsyncConnection, sql
 
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.state.fetching import Fetch, fetching
-from app.state.runs import shapes
+from app.state.runs import checkpoints, row_versions
 
 # Enums, domains and composite types are taken as a whole, whichever of them a table uses; the row types of tables are
 # where some column is of one.
@@ -69,11 +69,24 @@ async def standing_tables(
         table.name: (there, f"{here} {_compared(table)}")
         for table, there, here in zip(tables, theirs, ours, strict=True)
     }
-    known = await shapes.known(connection)
+    known = await row_versions.known_shapes(connection)
     changed = {name: shape for name, shape in now.items() if known.get(name) != shape}
     if changed and not dry_run:
-        await shapes.keep(connection, changed)
+        await row_versions.keep_shapes(connection, changed)
     return now.keys() - changed.keys()
+
+
+async def read_changed_anew(
+    connection: AsyncConnection, source: Source, run: int, tables: Sequence[CopyTable], progress: Progress
+) -> None:
+    """Have a copy read tables from their beginning that are others by now than when an earlier start came to them."""
+    standing = await standing_tables(connection, source, tables, dry_run=False)
+    for name in (table.name for table in tables if table.name not in standing):
+        if await checkpoints.find_checkpoint(connection, run, name) is not None:
+            progress.notice(
+                f"{name} is read anew: its columns, or what they are made of, have changed since it was begun"
+            )
+            await checkpoints.forget_table(connection, run, name)
 
 
 def _compared(table: CopyTable) -> str:

@@ -8,6 +8,7 @@ from app.common.driver_errors import without_values
 from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable, named
+from app.state.fetching import fetch_value
 from app.stores.postgres.session import begin_snapshot, source_errors
 
 # Views and foreign tables either cannot be locked or are not what holds the rows.
@@ -25,7 +26,7 @@ class SnapshotSession:
     """
 
     def __init__(self, source: PostgresSource, snapshot: str) -> None:
-        self._source = source
+        self.source = source
         self._snapshot = snapshot
         self._connection: AsyncConnection | None = None
 
@@ -38,7 +39,7 @@ class SnapshotSession:
         connection = self._connection
         if connection is None or connection.info.transaction_status not in _USABLE:
             await self.close()
-            self._connection = connection = await self._source.connect()
+            self._connection = connection = await self.source.connect()
         with source_errors():
             if connection.info.transaction_status == TransactionStatus.INERROR:
                 await connection.execute("ROLLBACK")
@@ -58,8 +59,7 @@ class SnapshotSession:
         """
         connection = await self.connection()
         with source_errors():
-            cursor = await connection.execute(_CAN_BE_LOCKED, [named(connection, table.identifier)])
-            if await cursor.fetchone() == (True,):
+            if await fetch_value(connection, _CAN_BE_LOCKED, [named(connection, table.identifier)]):
                 lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT").format(table.identifier)
                 try:
                     await connection.execute(lock)

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.common.keys import Key
-from app.errors import CountTimeoutError, UnavailableError
+from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
 from app.migration.retry import Patiently
 from app.migration.sources.rest.key_filters import Heirs, key_groups, where_keys
-from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import VERSION, Page, key_of, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
@@ -23,40 +22,31 @@ from app.stores.supabase.request_parameters import address_length, selected
 
 @dataclass(frozen=True, slots=True)
 class PageQuestion:
-    """What is asked of a table: its columns, the select list, and the names that its answers' rows have.
+    """What is asked of a table.
 
     Attributes:
+        columns: the key's first.
+        versions: its rows' versions too.
+        backwards: from the last key to the first.
         as_rows: what comes counts as rows for the rate: not where only the keys are listed as a proof.
     """
 
     table: CopyTable
     columns: Sequence[CopyColumn]
     versions: bool
-    select: str
-    names: Set[str]
     backwards: bool = False
     as_rows: bool = True
 
-    @classmethod
-    def of(
-        cls,
-        table: CopyTable,
-        columns: Sequence[CopyColumn],
-        versions: bool,
-        *,
-        backwards: bool = False,
-        as_rows: bool = True,
-    ) -> PageQuestion:
-        """The question for some columns of a table, the key's first, and `versions` of its rows.
+    @property
+    def select(self) -> str:
+        """The select list."""
+        listed = as_text([column.name for column in self.columns])
+        return f"{listed},{version_item(self.table)}" if self.versions else listed
 
-        Args:
-            backwards: from the last key to the first.
-        """
-        select = as_text([column.name for column in columns])
-        names = {alias(position) for position in range(len(columns))}
-        if versions:
-            select, names = f"{select},{version_item(table)}", names | {VERSION}
-        return cls(table, columns, versions, select, names, backwards, as_rows)
+    @property
+    def names(self) -> Set[str]:
+        """The names that the answers' rows have."""
+        return {alias(position) for position in range(len(self.columns))} | ({VERSION} if self.versions else set())
 
 
 def version_item(table: CopyTable) -> str:
@@ -79,31 +69,19 @@ class PartReader:
 
     Args:
         selected: a request for the table's rows, without a filter.
-        columns: begin with the key's.
-        version: the column that tells one version of a row from another; None where the source has none.
-        keep_version: the rows are to have it, under the name VERSION.
+        is_versioned: the source tells one version of a row from another.
     """
 
-    def __init__(
-        self,
-        read: Read,
-        selected: Request,
-        table: CopyTable,
-        columns: Sequence[CopyColumn],
-        *,
-        version: str | None,
-        keep_version: bool,
-    ) -> None:
+    def __init__(self, read: Read, selected: Request, question: PageQuestion, *, is_versioned: bool) -> None:
         self._send = read
         self._selected = selected
-        self._table = table
-        self._version = version
-        self._keep_version = keep_version
-        items = [f"{alias(position)}:{quoted_name(column.name)}::text" for position, column in enumerate(columns)]
-        self._always = items[: table.key_size]
-        if version is not None:
-            self._always.append(f"{VERSION}:{quoted_name(version)}::text")
-        self._others = items[table.key_size :]
+        self._table = question.table
+        self._names = question.names
+        items = [f"{alias(i)}:{quoted_name(column.name)}::text" for i, column in enumerate(question.columns)]
+        self._always = items[: self._table.key_size]
+        if is_versioned:
+            self._always.append(version_item(self._table))
+        self._others = items[self._table.key_size :]
 
     async def page(self, request: Request, most_bytes: int) -> Page | None:
         """The rows of one request; None for no row.
@@ -161,9 +139,7 @@ class PartReader:
 
     def joined(self, rows: Iterable[_Record]) -> Page:
         """A page of joined rows."""
-        records = [
-            {name: value for name, value in row.items() if name != VERSION or self._keep_version} for row in rows
-        ]
+        records = [{name: value for name, value in row.items() if name in self._names} for row in rows]
         body = json.dumps(records, ensure_ascii=False, separators=(",", ":")).encode()
         return Page(body, len(records), key_of(records[-1], self._table))
 
@@ -211,6 +187,31 @@ def _length(item: str) -> int:
 _Answer = TypeVar("_Answer")
 
 
+async def count_in_time(patiently: Patiently, name: str, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """The answer of a count, which is not asked for again where it takes too long: one timeout, or two of a gateway.
+
+    Raises:
+        CountTimeoutError: it takes too long.
+    """
+    by_gateway = 0
+
+    async def once() -> _Answer:
+        nonlocal by_gateway
+        try:
+            return await ask()
+        except StoreTimeoutError as error:
+            if error.sqlstate not in {None, "57014"}:  # a lock or a deadlock passes
+                raise
+            raise CountTimeoutError(f"counting {name} took too long: {error}") from error
+        except UnavailableError as error:
+            by_gateway += "[HTTP 504]" in str(error)
+            if by_gateway > 1:
+                raise CountTimeoutError(f"counting {name} took too long: {error}") from error
+            raise
+
+    return await patiently(once)
+
+
 class RowCounter:
     """Counts exactly, and does not ask twice where that took too long.
 
@@ -225,29 +226,23 @@ class RowCounter:
         self._tell = tell
         self._given_up: set[str] = set()
 
-    def gave_up(self, table: CopyTable) -> bool:
-        """Whether a count of the table took too long before."""
-        return table.name in self._given_up
-
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows, from the Content-Range of a page of one row.
 
         Raises:
             CountTimeoutError: it took too long, now or before.
         """
-        lateness = Lateness(table.name)
 
         async def ask() -> int:
-            with lateness.told():
-                total, rows = await self._ask(table, "exact")
+            total, rows = await self._ask(table, "exact")
             if total is None or (total == 0) != (rows == 0):
                 raise UnavailableError("Supabase gave no exact count")
             return total
 
-        if self.gave_up(table):
+        if table.name in self._given_up:
             raise CountTimeoutError(f"counting {table.name} took too long before")
         try:
-            return await self._patiently(ask)
+            return await count_in_time(self._patiently, table.name, ask)
         except CountTimeoutError:
             self._given_up.add(table.name)
             self._tell(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -34,6 +35,10 @@ class RestSource:
         url: the project's URL, for messages.
         on_retry: called with a sentence each time that a request is to be tried again.
         pace: how much may be asked; None: as much as it gives.
+
+    Attributes:
+        label: the host of the project.
+        setting: what names its address.
     """
 
     def __init__(
@@ -49,21 +54,12 @@ class RestSource:
         self.pace = pace or Pace()
         self.limits = self.pace.limits(limits or Limits())
         self.on_retry = on_retry
-        self._host = source_label(url)
+        self.label = source_label(url)
+        self.setting = "SUPABASE_URL"
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
         self.told_settings: set[str] = set()  # those whose values were seen to be right: see text_settings
         self.heirs = Heirs(rest, self.patiently)
         self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)
-
-    @property
-    def label(self) -> str:
-        """The host of the project."""
-        return self._host
-
-    @property
-    def setting(self) -> str:
-        """The setting that names it."""
-        return "SUPABASE_URL"
 
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows, from the Content-Range of a page of one row.
@@ -93,7 +89,7 @@ class RestSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows after a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(PageQuestion.of(table, table.columns, versions), after):
+        async for page in self._walk(PageQuestion(table, table.columns, versions), after):
             yield page
 
     async def key_pages(
@@ -105,21 +101,17 @@ class RestSource:
             as_rows: each counts as a row for the rate.
             backwards: from the last key to the first, which would leave out other rows than the first walk.
         """
-        question = PageQuestion.of(table, table.key, versions, backwards=backwards, as_rows=as_rows)
+        question = PageQuestion(table, table.key, versions, backwards=backwards, as_rows=as_rows)
         most = 10 * self.limits.page_rows
         async for page in self._walk(question, None, rows=self.pace.most_rows(most) if as_rows else most):
             yield page
-
-    async def listed_count(self, table: CopyTable) -> int:
-        """The number of rows by a listing of the keys, for a table that the server cannot count."""
-        return sum([page.rows async for page in self.key_pages(table)])
 
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
         """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
         await self.heirs.learn(table)
-        question = PageQuestion.of(table, table.columns, versions)
+        question = PageQuestion(table, table.columns, versions)
         beside = address_length(self._selected(table, question.select))
         if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
             async for page in self._parts_by_key(question, keys):
@@ -255,14 +247,8 @@ class RestSource:
                     "changes while it is read may be a mixture, which botdata verify finds. Better: "
                     "--source postgresql://..., which reads a row in one piece"
                 )
-        return PartReader(
-            self._read,
-            lambda select: self._selected(table, select),
-            table,
-            question.columns,
-            version=table.version if self._versioned[name] else None,
-            keep_version=question.versions,
-        )
+        request = partial(self._selected, table)
+        return PartReader(self._read, request, question, is_versioned=self._versioned[name])
 
     def _selected(self, table: CopyTable, select: str) -> Any:
         return self.heirs.leave_out(selected(self.rest.table(table.relation_name, table.schema), select), table)
@@ -274,7 +260,7 @@ class RestSource:
             async with self.pace.request():
                 return await ask()
 
-        return await patiently(paced, self.limits, self.on_retry, self._host)
+        return await patiently(paced, self.limits, self.on_retry, self.label)
 
     async def _read(self, builder: Any, most_bytes: int) -> tuple[bytes, int | None] | None:
         """An answer as `SupabaseRest.read_at_most` gives it, whose bytes are counted."""

@@ -117,7 +117,8 @@ async def require_readable_texts(
             raise _untold(*doubtful[0], step)
         told.add(_DIGITS)
     for setting, columns in asked.items():
-        if setting not in told and await _any_rows(source, [table for table, _ in columns]):
+        tables_of = {table.name: table for table, _ in columns}.values()
+        if setting not in told and any([await _has_rows(source, table) for table in tables_of]):
             named = ", ".join(f"{table.name}.{column.name}" for table, column in columns)
             notice(
                 f"which {setting} the source has could not be told, for want of values in {named}; botdata verify "
@@ -171,10 +172,6 @@ def _columns(tables: Sequence[CopyTable], kind: _Kind) -> list[tuple[CopyTable, 
     """The columns whose text the setting shapes: those of such a type first, then domains, arrays and so on."""
     found = [(table, one) for table in tables for one in table.columns if not kind.types.isdisjoint(one.parts)]
     return sorted(found, key=lambda pair: len(pair[1].parts))
-
-
-async def _any_rows(source: RestSource, tables: Sequence[CopyTable]) -> bool:
-    return any([await _has_rows(source, table) for table in {table.name: table for table in tables}.values()])
 
 
 async def _has_rows(source: RestSource, table: CopyTable) -> bool:
