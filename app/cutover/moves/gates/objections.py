@@ -14,9 +14,12 @@ from app.cutover.moves.gates import (
     process_gate,
 )
 from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.standby_gate import MAKE_WRITABLE, READ_ONLY, read_standbys
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, open_cutover
 from app.cutover.stages import Stage
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.settings import Settings
 from app.state.cutover.stage import StageRow, read_stage_row
 
@@ -42,6 +45,9 @@ async def gates(settings: Settings, to: Stage, thresholds: Thresholds | None = N
     thresholds = thresholds or Thresholds()
     async with open_cutover(settings.require_database_url(), "cutover") as connection:
         row = await read_stage_row(connection)
+        if (await read_standbys(connection)).is_read_only:
+            step = NextStep(f"{MAKE_WRITABLE}; then: ", Command("cutover status"))
+            raise MigrationError(READ_ONLY, step="cutover", pending=UNCHANGED, next_step=step)
         if _STAGES.index(to) <= _STAGES.index(row.stage):
             return await _back(connection, row, to)
         return await _forward(connection, settings, row, to, thresholds)
