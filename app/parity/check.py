@@ -13,6 +13,7 @@ from app.parity.reads import reading_calls
 from app.parity.samples import remove_reserved, take_samples
 from app.parity.writes import writing_calls
 from app.settings import Settings
+from app.state.cutover.stage import can_read_stage, read_stage_row
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 
@@ -39,6 +40,7 @@ async def check_parity(
         try:
             with nullcontext() if writes else suppress(MigrationError):  # a taken id stops no check that only reads
                 await remove_reserved(rest, database)
+            comparison.stage_moves = await _stage_moves(database)
             notice("sampling both stores")
             samples = await take_samples(rest, database, size)
             notice("asking the reading methods")
@@ -56,6 +58,11 @@ async def check_parity(
         finally:
             await comparison.close()
     return comparison
+
+
+async def _stage_moves(database: Database) -> bool:
+    async with database.statements() as connection:
+        return await can_read_stage(connection) and (await read_stage_row(connection)).managed
 
 
 def _next_step(error: StoreError) -> NextStep:
