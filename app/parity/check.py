@@ -69,7 +69,7 @@ def _next_step(error: StoreError) -> NextStep:
     if isinstance(error, AccessDeniedError):
         return NextStep("correct SUPABASE_KEY or the role in DATABASE_URL, then: ", Command("parity"))
     if isinstance(error, SchemaMismatchError):
-        return NextStep(Command("migrate"), ", then: ", Command("parity"))
+        return NextStep(Command("preflight"), ", which names all that is missing, then: ", Command("parity"))
     return NextStep(Command("parity"), ", when both stores answer")
 
 
