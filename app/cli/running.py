@@ -73,11 +73,11 @@ def load_settings() -> Settings:
     return load()
 
 
-def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Run a move of the cutover in an event loop, and tell those who are to be told."""
+def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer], given: GivenOptions) -> _Answer:
+    """Run a move of the cutover as `carry_out` does, and tell those who are to be told."""
     from app.notify.looking import then_tell
 
-    return run_async(then_tell(settings, moving))
+    return carry_out(then_tell(settings, moving), given)
 
 
 def carry_out(work: Coroutine[Any, Any, _Answer], given: GivenOptions) -> _Answer:

@@ -41,6 +41,10 @@ class DataLayerClosedError(RuntimeError):
     """A method was called on a data layer that is closed."""
 
 
+class OtherLoopError(RuntimeError):
+    """A method was called in another event loop, or another process, than the one that opened the data layer."""
+
+
 class Executor:
     """Carries calls out, each in a task of its own, and makes their answers.
 
@@ -54,6 +58,7 @@ class Executor:
     """
 
     def __init__(self, clock: Clock, *, timeout: float, log: bool, metrics: Metrics) -> None:
+        self._loop = asyncio.get_running_loop()  # the connections are this loop's; a forked process has another
         self._clock = clock
         self._timeout = timeout
         self._log = log
@@ -105,6 +110,11 @@ class Executor:
     ) -> Result[T]:
         if self._closed:
             raise DataLayerClosedError(f"{operation}: the data layer is closed")
+        if asyncio.get_running_loop() is not self._loop:
+            raise OtherLoopError(
+                f"{operation}: the data layer was opened in another event loop, or before a fork; open one in each "
+                "process and each loop"
+            )
         started = time.perf_counter()
         data: T | None = None
         failure: DataError | None = None
@@ -136,15 +146,14 @@ class Executor:
             self._told_at, self._unanswered = now, 0
 
     async def _within(self, seconds: float, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None) -> T:
-        loop = asyncio.get_running_loop()
         # Fulfilled from inside the task: one turn of the loop, where asyncio.wait would take two.
-        outcome: asyncio.Future[T] = loop.create_future()
+        outcome: asyncio.Future[T] = self._loop.create_future()
         # A caller who is cancelled never sees it: asyncio would log an exception that came at that moment.
         outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task = asyncio.create_task(_fulfil(outcome, call))
         self._running.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, outcome, write))
-        timer = loop.call_later(seconds, _expire, outcome, seconds, write)
+        timer = self._loop.call_later(seconds, _expire, outcome, seconds, write)
         try:
             return await outcome
         finally:

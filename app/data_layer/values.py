@@ -1,6 +1,7 @@
 """Values that callers give for a column, made into the one Python value that both backends send.
 
-What comes out fits its column, so that no store has to round, cut or refuse it in a way of its own.
+What comes out fits its column, so that no store has to round, cut or refuse it in a way of its own. It is of Python's
+own type, since a caller's may write itself in a way of its own.
 """
 
 import re
@@ -134,7 +135,7 @@ def _numeric(precision: int, scale: int) -> Convert:
 
     def numeric(value: object) -> Decimal:
         if isinstance(value, float):
-            value = repr(value)
+            value = float.__repr__(value)
         if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
             value = Decimal(value.strip())
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
@@ -143,7 +144,7 @@ def _numeric(precision: int, scale: int) -> Convert:
             raise UnfitError("must be a number")
         if value.is_nan():
             return Decimal("NaN")
-        if value.adjusted() > 100:
+        if value and value.adjusted() > 100:
             raise UnfitError(f"must be below 10^{precision - scale}")
         rounded = value.quantize(step, context=_EXACT) if value.adjusted() > -100 else Decimal(0).quantize(step)
         if abs(rounded) >= limit:
@@ -156,7 +157,7 @@ def _numeric(precision: int, scale: int) -> Convert:
 def day(value: object) -> date:
     """A `date`, or `YYYY-MM-DD`."""
     if isinstance(value, date) and not isinstance(value, datetime):
-        return value
+        return date(value.year, value.month, value.day)
     if isinstance(value, str) and _DATE.fullmatch(value):
         try:
             return date.fromisoformat(value)
@@ -174,12 +175,12 @@ def timestamp(value: object) -> datetime:
             value = None
     if not isinstance(value, datetime):
         raise UnfitError("must be a datetime, or one as ISO 8601")
-    if value.tzinfo is not None:
-        try:
-            value = value.astimezone(UTC).replace(tzinfo=None)
-        except OverflowError:
-            raise UnfitError("must be between the years 1 and 9999") from None
-    return value.replace(fold=0)
+    try:
+        if value.tzinfo is not None and value.utcoffset() is not None:
+            value = value.astimezone(UTC)
+        return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
+    except (OverflowError, TypeError):  # the latter is of pandas' NaT, whose year is no number
+        raise UnfitError("must be between the years 1 and 9999") from None
 
 
 def time_of_day(value: object) -> time:
@@ -193,12 +194,12 @@ def time_of_day(value: object) -> time:
             value = None
     if not isinstance(value, time) or value.tzinfo is not None:
         raise UnfitError("must be a time without a zone, or one as HH:MM:SS")
-    return value.replace(fold=0)
+    return time(value.hour, value.minute, value.second, value.microsecond)
 
 
 def _uuid(value: object) -> UUID:
     if isinstance(value, UUID):
-        return value
+        return UUID(int=value.int)
     if isinstance(value, str):
         try:
             return UUID(value)

@@ -14,6 +14,7 @@ from app.parity.reserved_company import remove_reserved
 from app.parity.samples import take_samples
 from app.parity.writes import writing_calls
 from app.settings import Settings
+from app.state.cutover.stage import can_read_stage, read_stage_row
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 
@@ -40,6 +41,7 @@ async def check_parity(
         try:
             with nullcontext() if writes else suppress(MigrationError):  # a taken id stops no check that only reads
                 await remove_reserved(rest, database)
+            comparison.stage_moves = await _stage_moves(database)
             notice("sampling both stores")
             samples = await take_samples(rest, database, size)
             notice("asking the reading methods")
@@ -59,11 +61,16 @@ async def check_parity(
     return comparison
 
 
+async def _stage_moves(database: Database) -> bool:
+    async with database.statements() as connection:
+        return await can_read_stage(connection) and (await read_stage_row(connection)).managed
+
+
 def _next_step(error: StoreError) -> NextStep:
     if isinstance(error, AccessDeniedError):
         return NextStep("correct SUPABASE_KEY or the role in DATABASE_URL, then: ", Command("parity"))
     if isinstance(error, SchemaMismatchError):
-        return NextStep(Command("migrate"), ", then: ", Command("parity"))
+        return NextStep(Command("preflight"), ", which names all that is missing, then: ", Command("parity"))
     return NextStep(Command("parity"), ", when both stores answer")
 
 

@@ -11,12 +11,13 @@ from typing import Any
 from app.common.background import end_all
 from app.cutover.shadow.value_diff import ValueDifference, value_differences
 from app.data_layer import DataLayer, Result
-from app.errors import StoreError
+from app.errors import StoreError, StoreTimeoutError, UnavailableError
 from app.parity.reads import Call
 from app.privacy import mask_phones
 
 # Two stores that fail alike prove nothing: these answers are never equal.
 _FAILURES = {StoreError.code, *(kind.code for kind in StoreError.__subclasses__())}
+_SILENT = {UnavailableError.code, StoreTimeoutError.code}
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -50,12 +51,19 @@ class MethodParity:
 
 
 class Comparison:
-    """Asks both data layers the same and keeps the counts by method."""
+    """Asks both data layers the same and keeps the counts by method.
+
+    Attributes:
+        unanswered: answers that differ since a store gave none, which says nothing of its rows.
+        stage_moves: whether a command has moved the stage of a cutover.
+    """
 
     def __init__(self, supabase: DataLayer, postgresql: DataLayer) -> None:
         self._supabase = supabase
         self._postgresql = postgresql
         self.methods: dict[str, MethodParity] = {}
+        self.unanswered = 0
+        self.stage_moves = False
 
     @property
     def all_equal(self) -> bool:
@@ -75,17 +83,19 @@ class Comparison:
         """
         for call in calls:
             method = self.methods.setdefault(call.method, MethodParity(call.method))
-            found = await self._compare(call, method, reading=reading)
+            found, is_answered = await self._compare(call, method, reading=reading)
             if found and reading:
-                found = await self._compare(call, None, reading=reading)
+                found, is_answered = await self._compare(call, None, reading=reading)
             if not found:
                 method.equal += 1
                 continue
             method.different += 1
+            self.unanswered += not is_answered
             if method.first_difference is None:
                 method.first_difference = f"{_shown(call)}: {', '.join(found[:5])}"
 
-    async def _compare(self, call: Call, method: MethodParity | None, *, reading: bool) -> list[str]:
+    async def _compare(self, call: Call, method: MethodParity | None, *, reading: bool) -> tuple[list[str], bool]:
+        """Where the answers differ, and whether both stores gave one."""
         theirs, supabase_seconds = await _ask(self._supabase, call)
         ours, postgresql_seconds = await _ask(self._postgresql, call)
         # Bad input is refused before any store is asked: its time says nothing about them.
@@ -97,7 +107,8 @@ class Comparison:
             for store, answer in (("Supabase", theirs), ("PostgreSQL", ours))
             if answer.error_code in _FAILURES
         ]
-        return failed or differences(theirs, ours, None if reading else call.arguments)
+        is_answered = _SILENT.isdisjoint({theirs.error_code, ours.error_code})
+        return failed or differences(theirs, ours, None if reading else call.arguments), is_answered
 
 
 async def _ask(data: DataLayer, call: Call) -> tuple[Result[Any], float]:

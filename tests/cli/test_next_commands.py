@@ -1,10 +1,17 @@
 """The next command that a stop names is the same one again, with the options that it needs."""
 
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from app.cli.command_tree import cli
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute
 from tests.support import faults
+from tests.support.in_process import tree_of_commands
 from tests.support.page_server import PageServer
 
 
@@ -76,3 +83,50 @@ def test_what_the_flag_stops(command: Command, settings: dict[str, str], line: s
     outcome = command(*line.split(), **settings, USE_REPOSITORY_PATTERN=flag)
     assert outcome.code == 1
     assert f"next:    {told}" in outcome.err
+
+
+_AWAY = "postgresql://bot:secret@127.0.0.1:1/salon"
+
+
+_LINES = [
+    "cutover advance --force why --accept source-row-cap --ignore-column clients.own",
+    "cutover back --force 'the night is long'",
+    "cutover forget bot-1:4711:a1b2c3 --force 'it is gone'",
+    "cutover table bookings postgres",
+    "cutover accept get_services price_min --reason 'without its scale' --until 2999-12-24",
+    "cutover accept get_services price_min --withdraw",
+    "mirror status",
+    "mirror drain",
+    "mirror retry 3 4",
+    "quarantine show 17",
+    "quarantine export 'refused rows.json' --force",
+    "quarantine import 'refused rows.json'",
+]
+
+
+@pytest.mark.parametrize("line", _LINES)
+def test_a_target_that_is_away_names_the_same_command_with_what_it_needs(
+    command: Command, settings: dict[str, str], line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "refused rows.json").touch()
+    outcome = command(*shlex.split(line), **{**settings, "DATABASE_URL": _AWAY})
+    assert outcome.code == 1
+    assert f"botdata {' '.join(line.split()[:2])} stopped: the target (DATABASE_URL)" in outcome.err
+    assert "secret" not in outcome.err
+    told = outcome.err.partition("  next:    ")[2].strip()
+    remedy, _, typed = told.partition(", then: ")
+    assert remedy.startswith("correct DATABASE_URL")
+    assert shlex.split(typed) == ["botdata", *shlex.split(line)]
+
+
+def test_each_command_that_needs_an_argument_is_named_with_it() -> None:
+    elsewhere = {"adopt", "fleet parity", "schema drop", "schema move-in", "schema move-out"}  # tests of their own
+    named = {" ".join(line.split()[:2]) for line in _LINES}
+    assert set(_with_arguments(tree_of_commands(cli))) - named - elsewhere == set()
+
+
+def _with_arguments(command: Any, path: str = "") -> Iterator[str]:
+    if any(one.param_type_name == "argument" and one.required for one in command.params):
+        yield path.strip()
+    for name, part in getattr(command, "commands", {}).items():
+        yield from _with_arguments(part, f"{path} {name}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, time, tzinfo
 from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from app.data_layer import DataLayer
 from tests.contract.stores import Stores, rows_of
-from tests.contract.test_upserts import SALON, client
+from tests.contract.test_upserts import SALON, client, schedule
 
 
 async def test_every_type_of_a_client(data: DataLayer, stores: Stores) -> None:
@@ -121,3 +124,94 @@ async def test_rows_show_no_more_than_their_key(data: DataLayer, stores: Stores)
     answer = await data.get_client_by_phone("79684484488")
     assert "ClientRow(id=9)" in repr(answer)
     assert "4488" not in repr(answer)
+
+
+class _Day(date):
+    """A date that a person reads, as a bot's own may be."""
+
+    def isoformat(self) -> str:
+        return self.strftime("%d.%m.%Y")
+
+    __str__ = isoformat
+
+
+class _Moment(datetime):
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        return "noon"
+
+    __str__ = isoformat
+
+
+class _Hour(time):
+    def isoformat(self, timespec: str = "auto") -> str:
+        return "noon"
+
+    __str__ = isoformat
+
+
+class _Id(UUID):
+    def __str__(self) -> str:
+        return "an id"
+
+
+class _Float(float):
+    """As numpy's float64 shows itself."""
+
+    def __repr__(self) -> str:
+        return f"np.float64({float(self)})"
+
+
+class _Column(str, Enum):  # noqa: UP042 - whose str() is the member's name
+    NAME = "name"
+    NOTES = "notes"
+
+
+async def test_values_of_a_caller_s_own_kinds_of_date_and_number(data: DataLayer) -> None:
+    own = {
+        "last_visit_date": _Day(2026, 2, 1),
+        "created_at": _Moment(2026, 1, 1, 12),
+        "total_spent": _Float(1.5),
+        "discount": "0e200",
+    }
+    stored = (await data.upsert_client({**client(1), **own, _Column.NAME: "Борис", _Column.NOTES: _Column.NAME})).data
+    assert stored is not None
+    assert (stored.last_visit_date, stored.created_at) == (date(2026, 2, 1), datetime(2026, 1, 1, 12))
+    assert (str(stored.total_spent), str(stored.discount)) == ("1.50", "0.00")
+    assert (stored.name, stored.notes) == ("Борис", "name")
+    conversation = {"user_id": "u", "id": _Id(int=5)}
+    assert (await data.upsert_dialog_context(conversation)).success
+    schedules = [
+        {**schedule(7, _Day(2026, 2, 1)), "work_start": _Hour(10)},
+        schedule(7, date(2026, 1, 2), is_working=True),
+    ]
+    answer = await data.upsert_staff_schedules(schedules)
+    assert answer.success, answer
+    assert [(row.date, row.work_start) for row in answer.data] == [
+        (date(2026, 2, 1), time(10)),
+        (date(2026, 1, 2), None),
+    ]
+    found = await data.get_staff_schedule(7, _Day(2026, 2, 1))
+    assert found.data == answer.data[0]
+
+
+class _NoMoment(datetime):
+    """As pandas' NaT."""
+
+    @property
+    def year(self) -> Any:
+        return float("nan")
+
+
+async def test_a_moment_that_is_none_is_refused_unasked(data: DataLayer) -> None:
+    answer = await data.upsert_client(client(1, created_at=_NoMoment(2026, 1, 1)))
+    assert (answer.error_code, answer.metadata["field"]) == ("invalid_argument", "created_at")
+
+
+async def test_a_zone_that_knows_no_offset_is_no_zone(data: DataLayer) -> None:
+    class Unknown(tzinfo):
+        def utcoffset(self, _: datetime | None) -> None:
+            return None
+
+    answer = await data.upsert_client(client(1, created_at=datetime(2026, 1, 1, 12, tzinfo=Unknown())))
+    assert answer.data is not None
+    assert answer.data.created_at == datetime(2026, 1, 1, 12)

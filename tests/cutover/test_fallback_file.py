@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -150,3 +151,20 @@ async def test_a_note_that_settles_after_the_end_changes_nothing(tmp_path: Path)
     await spool.settle()
     (left,) = await taken_by(FallbackFile(tmp_path, "here:2:abcdef"))
     assert left.writes == [("clients", ANNA)]
+
+
+@pytest.mark.parametrize("how", ["file", "directory", "content"])
+async def test_what_comes_after_somebody_took_the_file_away_is_kept(tmp_path: Path, how: str) -> None:
+    directory = tmp_path / "spool"
+    spool = FallbackFile(directory, "a")
+    await spool.append("clients", ANNA)
+    (file,) = directory.iterdir()
+    if how == "content":
+        file.write_bytes(b"")
+    elif how == "file":
+        file.unlink()
+    else:
+        shutil.rmtree(directory)
+    await spool.append("clients", BORIS)
+    await spool.close()  # as given up with what it holds
+    assert await taken_by(FallbackFile(directory, "b")) == [Left("a", [("clients", BORIS)], 0)]

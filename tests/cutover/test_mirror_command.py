@@ -188,4 +188,5 @@ def test_a_stop_in_a_document(mirror: Mirror) -> None:
     outcome = mirror("status", "--json", DATABASE_URL="postgresql://x@127.0.0.1:9/x")
     assert outcome.code == 1
     document = json.loads(outcome.out)
-    assert (document["command"], document["error"]["message"]) == ("mirror status", "PostgreSQL cannot be reached")
+    told = "the target (DATABASE_URL): PostgreSQL cannot be reached"
+    assert (document["command"], document["error"]["message"]) == ("mirror status", told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import date
 from decimal import Decimal
@@ -12,7 +13,13 @@ import pytest
 from app.common.metrics import Metrics
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.stages import Stage
-from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
+from app.errors import (
+    AuthorityMovedError,
+    OutcomeUnknownError,
+    RejectedError,
+    StoreTimeoutError,
+    UnrepresentableValueError,
+)
 from app.models import Client, DialogContext, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
 from tests.cutover.outbox_writers import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
@@ -265,3 +272,23 @@ async def test_a_commit_whose_answer_is_lost(pair: Pair, settings_of: MakeSettin
     assert entries(pair) == [(["13", "1"], 3, False, False, "refused")]
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert pair.ask("SELECT yclients_id FROM clients") == [(14,)]
+
+
+async def test_first_sends_that_fail_one_after_the_other_are_one_line_of_the_log(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.set_stage("live")
+
+    async def fail(*_: object) -> None:
+        raise StoreTimeoutError("the transaction took too long and was ended", sqlstate="25P04")
+
+    async with writer_of(settings_of()) as writer:
+        for ill in (True, False, True):
+            with monkeypatch.context() as failing:
+                if ill:
+                    failing.setattr(writer._sender, "send", fail)
+                for number in range(1, 6):
+                    await writer.upsert(Stage.LIVE, Client, [client(number)], OutgoingWrite())
+                    await until(lambda: writer.pending == 0)
+    told = [one for one in caplog.records if "left to the outbox" in one.message and one.levelno >= logging.WARNING]
+    assert len(told) == 2

@@ -1,17 +1,21 @@
-"""Calls whose caller goes away."""
+"""Calls whose caller goes away, or is in another process or event loop than the data layer."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from app.common.metrics import Metrics
-from app.data_layer.executor import Executor
+from app.data_layer import open_data_layer
+from app.data_layer.executor import Executor, OtherLoopError
 from app.data_layer.layer import utc_now
 from app.errors import AmbiguousError
+from tests.fixtures.data_layer import MakeSettings
 
 
 @pytest.mark.parametrize("way", ["cancelled as it fails", "closed"])
@@ -65,3 +69,58 @@ async def _closed() -> None:
     call.send(None)
     call.close()
     await asyncio.sleep(0.05)  # the call is cancelled and ends
+
+
+_TWO_PROCESSES = """
+import asyncio, os, sys
+from app.data_layer import open_data_layer
+from app.data_layer.executor import OtherLoopError
+from app.settings import Settings
+
+async def ask(data):
+    try:
+        await data.get_company(1)
+    except OtherLoopError as error:
+        return str(error)
+    return "answered"
+
+async def main():
+    async with open_data_layer(Settings(_env_file=None, use_repository_pattern=True, database_url=sys.argv[1])) as data:
+        assert (await data.get_company(1)).success
+        if (child := os.fork()) == 0:
+            print("child", asyncio.new_event_loop().run_until_complete(ask(data)), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("parent", await ask(data))
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_process_does_not_read_from_its_parent_s_connections(database_url: str) -> None:
+    command = [sys.executable, "-c", _TWO_PROCESSES, database_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    child, parent = done.stdout.splitlines()
+    assert parent == "parent answered"
+    assert child.startswith("child get_company: the data layer was opened in another event loop")
+
+
+@pytest.mark.parametrize("repository", [False, True])
+def test_another_event_loop_is_refused_before_anything_is_sent(
+    settings_with: MakeSettings, database_url: str, repository: bool
+) -> None:
+    settings = settings_with(
+        database_url=database_url if repository else None,
+        use_repository_pattern=repository,
+        supabase_url="http://127.0.0.1:1",
+        supabase_key="sb_secret_x",
+    )
+    first = asyncio.new_event_loop()
+    opening = open_data_layer(settings)
+    data = first.run_until_complete(opening.__aenter__())
+    try:
+        with pytest.raises(OtherLoopError, match=r"^upsert_company: .* open one in each process and each loop"):
+            asyncio.run(data.upsert_company({"company_id": 1, "title": "x"}))
+    finally:
+        first.run_until_complete(opening.__aexit__(None, None, None))
+        first.close()

@@ -207,3 +207,26 @@ async def test_a_write_that_was_sent_before_the_end_may_have_landed(
             writing = asyncio.create_task(data.upsert_client(client(1)))
             await until(database_url, "SELECT count(*) FROM clients", 1)
         assert (await writing).error_code == "outcome_unknown"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "code", "said"),
+    [
+        (540, {}, "unavailable", "the project is paused; restore it in Supabase's dashboard [HTTP 540]"),
+        (402, {}, "unavailable", "the project is restricted; look at its usage and billing in Supabase's dashboard"),
+        (301, {"location": "https://example.com/"}, "store_error", "SUPABASE_URL leads to another address than"),
+    ],
+)
+async def test_a_gateway_that_turns_calls_away_has_written_nothing_and_says_what_to_do(
+    settings_with: MakeSettings, database_url: str, status: int, headers: dict[str, str], code: str, said: str
+) -> None:
+    def turned_away(answer: Answer) -> Answer:
+        return replace(answer, status=status, headers=headers, body=b"<html>Not here</html>")
+
+    with PageServer(database_url) as server:
+        server.hook = lambda _: turned_away
+        async with _layer(settings_with, server) as data:
+            for answer in (await data.get_client_by_phone(ONE), await data.upsert_client(client(1))):
+                assert answer.error_code == code
+                assert answer.error is not None
+                assert answer.error.startswith(said)

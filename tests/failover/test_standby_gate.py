@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from app.cutover.moves.gates.standby_gate import Standbys, read_standbys, warnings
-from app.cutover.moves.status import see
+from app.cutover.moves.status import look, see
 from app.cutover.stages import Stage
 from app.migration.target.target_session import open_target
+from app.settings import Settings
 from tests.failover.clusters import DATABASE, bot_cluster, set_stage
 from tests.support.streaming import Cluster
 
@@ -44,6 +46,28 @@ async def test_what_is_read(cluster: Cluster) -> None:
     (warned,) = seen.warnings  # of the next stage
     assert "no standby is synchronous: a failover may lose the last writes" in warned.what
     await asyncio.to_thread(cluster.be_synchronous, "standby1")
+
+
+async def test_a_target_that_takes_no_writes_does_not_have_its_silent_processes_forgotten(cluster: Cluster) -> None:
+    url = cluster.url(DATABASE)
+    cluster.primary.execute(
+        "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) "
+        "VALUES ('bot', 'shadow', 'CUTOVER_STAGE=database', now() - interval '1 hour')",
+        database=DATABASE,
+    )
+    cluster.primary.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
+    try:
+        settings = Settings(_env_file=None, database_url=url, supabase_url="http://127.0.0.1:1", supabase_key="x")
+        for database in (url, cluster.standbys[0].url(DATABASE)):
+            seen = await look(settings.model_copy(update={"database_url": SecretStr(database)}))
+            (trouble,) = seen.troubles
+            assert "takes no writes" in trouble.what
+            assert "forget" not in trouble.remedy
+            assert (seen.objections, seen.unasked) == (None, trouble.what)
+    finally:
+        cluster.primary.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
+    seen = await look(settings)
+    assert "forget bot" in seen.troubles[0].remedy
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,26 @@ async def test_a_row_that_changes_between_the_two_reads_is_read_again_before_it_
     assert (method.calls, method.equal, method.different, method.first_difference) == (1, 1, 0, None)
     _, method = await _compared(Call("get_company", (1,)), _Changing("old"), _Changing("new"))
     assert (method.calls, method.equal, method.different) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "following"),
+    [
+        (None, "unavailable", "botdata parity, when both stores answer"),
+        ("timeout", None, "botdata parity, when both stores answer"),
+        (None, "rejected", "botdata verify"),
+    ],
+)
+async def test_a_store_that_gives_no_answer_is_not_taken_for_rows_that_differ(
+    theirs: str | None, ours: str | None, following: str
+) -> None:
+    comparison, _ = await _compared(Call("get_company", (1,)), _Answers(None, theirs), _Answers(None, ours))
+    found = parity_document(comparison)
+    assert (found["ok"], found["next"]) == (False, following)
+    assert [following in str(line) for line in parity_words(found)][-1]
+
+
+async def test_beside_a_cutover_equal_answers_do_not_lead_to_the_plain_one() -> None:
+    comparison, _ = await _compared(Call("get_company", (1,)), _Answers(None), _Answers(None))
+    comparison.stage_moves = True
+    assert parity_document(comparison)["next"] == "botdata cutover status"

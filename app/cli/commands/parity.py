@@ -13,6 +13,7 @@ from app.cli.running import load_settings, run_async
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison
 
+_WHEN_ANSWERED = "botdata parity, when both stores answer"
 _WHEN_EQUAL = (
     "stop the bot; botdata sync --until-clean; botdata verify; USE_REPOSITORY_PATTERN=true; start the bot; "
     "or by stages, without a stop: botdata cutover status"
@@ -55,7 +56,8 @@ def parity_words(found: Document) -> Words:
     ]
     yield Table(headings, rows, numbers=range(1, 6))
     if different := sum(one["different"] for one in found["methods"]):
-        yield f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ"
+        which = "" if found["next"] == _WHEN_ANSWERED else ", which names the rows that differ"
+        yield f"parity: {different:,} answers differ. Next: {found['next']}{which}"
 
 
 def parity_document(comparison: Comparison) -> Document:
@@ -73,4 +75,7 @@ def parity_document(comparison: Comparison) -> Document:
         for method in comparison.methods.values()
     ]
     well = comparison.all_equal
-    return document("parity", ok=well, methods=methods, next=_WHEN_EQUAL if well else "botdata verify")
+    following = "botdata cutover status" if comparison.stage_moves else _WHEN_EQUAL
+    if not well:
+        following = _WHEN_ANSWERED if comparison.unanswered else "botdata verify"
+    return document("parity", ok=well, methods=methods, next=following)

@@ -47,7 +47,8 @@ def show(
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.quarantined_rows import show_quarantined
 
-    found = report.row_document(run_async(show_quarantined(_target(), number)))
+    shown = carry_out(show_quarantined(_target(), number), GivenOptions("quarantine show", own=(str(number),)))
+    found = report.row_document(shown)
     show_found(found, report.row_words(found), as_json)
 
 
@@ -105,8 +106,9 @@ def export(
     from app.migration.quarantine.quarantine_file import export_rows
     from app.migration.tables.metadata import load_metadata
 
-    names, _ = _chosen("quarantine export", tables, metadata)
-    rows = run_async(export_rows(_target(), load_metadata(models_of(metadata)), file, tables=names, force=force))
+    names, given = _chosen("quarantine export", tables, metadata)
+    exporting = export_rows(_target(), load_metadata(models_of(metadata)), file, tables=names, force=force)
+    rows = carry_out(exporting, replace(given, own=(shlex.quote(str(file)), *again(force=force))))
     words = [
         f"{rows:,} rows written to {file}; it holds every value, and only you may read it",
         f"Next: edit the values under row; botdata quarantine import {shlex.quote(str(file))}",
@@ -125,7 +127,7 @@ def import_file(
     """
     from app.migration.quarantine.quarantine_file import import_rows
 
-    done = run_async(import_rows(_target(), file))
+    done = carry_out(import_rows(_target(), file), GivenOptions("quarantine import", own=(shlex.quote(str(file)),)))
     words = [f"{len(done.changed):,} rows changed, {len(done.unchanged):,} the same as before"]
     words += ["Next: botdata quarantine replay"] if done.changed else []
     changed, unchanged = list(done.changed), list(done.unchanged)

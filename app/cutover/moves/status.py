@@ -6,7 +6,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection, bring_back
 from app.cutover.moves.gates.objections import objections
-from app.cutover.moves.gates.standby_gate import Standbys, read_standbys, standby_trouble, warnings
+from app.cutover.moves.gates.standby_gate import Standbys, read_standbys, server_trouble, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage, Store
@@ -61,7 +61,9 @@ class Cutover:
     @property
     def troubles(self) -> tuple[Objection, ...]:
         """What is not well, whatever comes next."""
-        found = [away] if (away := standby_trouble(self.standbys)) else []
+        found = [one] if (one := server_trouble(self.standbys)) else []
+        if self.standbys.is_read_only:
+            return tuple(found)  # that processes are silent comes of it
         found += [trouble for process in self.processes for trouble in _troubles(process, self.row)]
         found += [
             Objection(

@@ -126,7 +126,7 @@ async def _move(
             return MoveOutcome(kind, row.stage, None, dry_run=dry_run)
         unsent = None if dry_run else await _prepare(settings, row, to, send)
         left = await last_left(connection)
-        objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
+        objections = [*await objections_to(settings, to, thresholds, step=step), *([unsent] if unsent else [])]
         outcome = MoveOutcome(
             kind,
             row.stage,

@@ -65,7 +65,7 @@ async def move_table(
                 step=_STEP,
                 table=table,
                 pending=UNCHANGED,
-                next_step=NextStep(Command("cutover advance"), "; then: ", Command(_STEP, f"{table} postgres")),
+                next_step=NextStep(Command("cutover advance"), "; then: ", Command(_STEP)),
             )
         await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
         before = (await read_authorities(connection, OWN_AUTHORITY))[table]
@@ -99,7 +99,7 @@ async def _shared_ids(settings: Settings, table: str, *, dry_run: bool) -> list[
     """Raise the table's sequences past Supabase's ids; what stands against that."""
     try:
         if not dry_run:
-            await raise_sequences(settings)
+            await raise_sequences(settings, step=_STEP)
         async with open_cutover(settings.require_database_url(), _STEP) as connection:
             gaps = await read_gaps(connection, settings)
     except (StoreError, SettingsError) as error:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ def _create(path: Path, *, force: bool, step: str) -> TextIO:
             f"{path} is there already; it may hold edits",
             step=step,
             pending="everything; nothing was written",
-            next_step=NextStep(Command(step), " with another name, or with --force to replace it"),
+            next_step=NextStep("under another name, or with --force to replace it: ", Command(step)),
         ) from None
     return os.fdopen(descriptor, "w", encoding="utf-8")
 
@@ -237,5 +236,5 @@ def _refused(path: Path, mistakes: list[str], step: str) -> MigrationError:
         "\n".join([f"{path} cannot be taken:", *shown]),
         step=step,
         pending="everything; nothing was written",
-        next_step=NextStep("correct the file, then: ", Command(step, shlex.quote(str(path)))),
+        next_step=NextStep("correct the file, then: ", Command(step)),
     )

@@ -213,6 +213,8 @@ def _remedy(error: psycopg.Error) -> tuple[str | Command, ...]:
             return ("grant it, or let the role that owns the tables run it (docs/rights.md), then: ",)
         case "42P01" | "42703":
             return (Command("preflight"), ", which names all that is missing; then: ")
+        case "25006":
+            return ("have it take writes (default_transaction_read_only), or name the primary in DATABASE_URL, then: ",)
         case "53100":
             return ("make room on the target's disk, then: ",)
         case "P0001":

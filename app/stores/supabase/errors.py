@@ -42,6 +42,11 @@ _POSTGREST: dict[str, tuple[type[StoreError], str]] = {
     "PGRST302": (AccessDeniedError, "Supabase refuses the key"),
     "PGRST303": (AccessDeniedError, "Supabase refuses the key: it has expired or its claims are wrong"),
 }
+# Supabase's gateway, which asks no project then ("HTTP status codes", "Fair use policy"): a write was not made either.
+_TURNED_AWAY = {
+    402: "the project is restricted; look at its usage and billing in Supabase's dashboard",
+    540: "the project is paused; restore it in Supabase's dashboard",
+}
 
 
 @contextmanager
@@ -89,6 +94,10 @@ def error_of(response: httpx.Response, *, writing: bool) -> StoreError:
         return SchemaMismatchError(f"Supabase does not know the address {label}", sqlstate=code)
     if status == 429:
         return UnavailableError(f"Supabase limits the rate {label}", retry_after=_retry_after(response))
+    if status in _TURNED_AWAY:
+        return UnavailableError(f"{_TURNED_AWAY[status]} {label}")
+    if response.has_redirect_location:
+        return StoreError(f"SUPABASE_URL leads to another address than the project's own {label}")
     if status >= 500:
         if writing:
             return OutcomeUnknownError(f"a gateway lost the answer to a write {label}", sqlstate=code)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.cutover.moves import DryRun, Force, kept_reason
-from app.cli.options import AsJson, Yes, require_yes
+from app.cli.options import AsJson, GivenOptions, Yes, again, require_yes
 from app.cli.render import Document, Words, document, moment, say, show
 from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
 from app.cli.running import load_settings, move_and_tell, run_async
@@ -152,7 +153,7 @@ def finish(yes: Yes = False, as_json: AsJson = False) -> None:
             if ending.still_supabase:
                 say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
             typer.confirm("End the way back to Supabase for good?", abort=True)
-        ending = move_and_tell(settings, end(settings))
+        ending = move_and_tell(settings, end(settings), GivenOptions("cutover finish", own=("--yes",)))
     found = finish_document(ending)
     show(found, finish_words(ending, found), as_json)
 
@@ -169,7 +170,9 @@ def forget(
     from app.cutover.moves.forget import forget as take_out
 
     settings = load_settings()
-    forgotten = move_and_tell(settings, take_out(settings, process, force=kept_reason(force, settings)))
+    reason = kept_reason(force, settings)
+    given = GivenOptions("cutover forget", own=(shlex.quote(process), *again(force=reason)))
+    forgotten = move_and_tell(settings, take_out(settings, process, force=reason), given)
     found = forget_document(forgotten)
     show(found, forget_words(forgotten, found), as_json)
 
@@ -188,7 +191,8 @@ def table(
     from app.cutover.moves.table_authority import move_table
 
     settings, to = load_settings(), Store(authority.value)
-    moving = move_table(settings, name, to, force=kept_reason(force, settings), dry_run=dry_run)
-    moved = move_and_tell(settings, moving)
+    reason = kept_reason(force, settings)
+    given = GivenOptions("cutover table", own=(shlex.quote(name), authority.value, *again(force=reason)))
+    moved = move_and_tell(settings, move_table(settings, name, to, force=reason, dry_run=dry_run), given)
     found = table_document(moved)
     show(found, table_words(moved, found), as_json)

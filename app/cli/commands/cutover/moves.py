@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import Accept, AsJson, IgnoreColumn
+from app.cli.options import Accept, AsJson, GivenOptions, IgnoreColumn, again
 from app.cli.render import Document, Words, document, show
 from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
 from app.cli.running import load_settings, move_and_tell
-from app.errors import SettingsError, StoreError
+from app.errors import SettingsError
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def advance(
     accepted = accepted_of(ignore_column, accept)
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
-    moving = move(settings, thresholds=thresholds, force=kept_reason(force, settings), dry_run=dry_run)
-    _tell(move_and_tell(settings, moving), as_json)
+    reason = kept_reason(force, settings)
+    own = again(force=reason, accept=accept, ignore_column=ignore_column)
+    moving = move(settings, thresholds=thresholds, force=reason, dry_run=dry_run)
+    _tell(move_and_tell(settings, moving, GivenOptions("cutover advance", own=tuple(own))), as_json)
 
 
 def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -64,8 +66,9 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     from app.cutover.moves.steps import back as move
 
     settings = load_settings()
-    moving = move(settings, send=send_recorded(settings), force=kept_reason(force, settings), dry_run=dry_run)
-    _tell(move_and_tell(settings, moving), as_json)
+    reason = kept_reason(force, settings)
+    moving = move(settings, send=send_recorded(settings), force=reason, dry_run=dry_run)
+    _tell(move_and_tell(settings, moving, GivenOptions("cutover back", own=tuple(again(force=reason)))), as_json)
 
 
 def kept_reason(force: str | None, settings: Settings) -> str | None:
@@ -91,7 +94,7 @@ def send_recorded(settings: Settings) -> Sending:
 
         try:
             report = await drain(settings, step="cutover back", sends_recorded=True)
-        except (SettingsError, StoreError) as error:
+        except SettingsError as error:
             return Objection(f"what was recorded could not be sent to Supabase: {error}", "put that right")
         if report.complete:
             return None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson
+from app.cli.options import AsJson, GivenOptions, again
 from app.cli.render import Document, Table, Words, document, rounded, show
 from app.cli.reports.cutover_words import accepted, accepted_list
 from app.cli.running import load_settings, move_and_tell, run_async
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.cutover.moves.comparison_report import ComparisonReport
@@ -175,7 +177,8 @@ def accept(
         raise typer.BadParameter("a method and a field are needed, or --list", param_hint="METHOD FIELD")
     elif withdraw:
         settings = load_settings()
-        move_and_tell(settings, acceptance.withdraw(settings, method, field))
+        given = GivenOptions("cutover accept", own=(shlex.quote(method), shlex.quote(field), "--withdraw"))
+        move_and_tell(settings, acceptance.withdraw(settings, method, field), given)
     else:
         if reason is None or not reason.strip():
             raise typer.BadParameter("a reason is needed, which the history keeps", param_hint="--reason")
@@ -183,7 +186,9 @@ def accept(
             raise typer.BadParameter("a day is needed, today or later", param_hint="--until")
         settings = load_settings()
         accepting = acceptance.accept(settings, method, field, reason=reason, until=until.date())
-        move_and_tell(settings, accepting)
+        own = again(reason=mask_free_text(reason, settings.secrets()), until=until.date())
+        given = GivenOptions("cutover accept", own=(shlex.quote(method), shlex.quote(field), *own))
+        move_and_tell(settings, accepting, given)
     listed = run_async(acceptance.accepted_differences(settings))
     found = document("cutover accept", ok=True, accepted=accepted_list(listed), next=_NEXT)
     show(found, _words(found), as_json)

@@ -82,7 +82,7 @@ async def read_gaps(connection: AsyncConnection, settings: Settings) -> list[Gap
         return [gap for table in tables for gap in await _gaps(connection, source, table)]
 
 
-async def raise_sequences(settings: Settings) -> list[Gap]:
+async def raise_sequences(settings: Settings, *, step: str = "cutover advance") -> list[Gap]:
     """Raise the sequences that are not safe; those that were raised. None is ever lowered.
 
     Raises:
@@ -90,7 +90,6 @@ async def raise_sequences(settings: Settings) -> list[Gap]:
         StoreError: Supabase does not answer.
     """
     gap = settings.cutover_id_gap
-    step = "cutover advance"
     async with open_cutover(settings.require_database_url(), step) as connection:
         refuse_moved_out(await read_stage_row(connection), schemas_of(connection), step=step, pending=UNCHANGED)
         unsafe = [

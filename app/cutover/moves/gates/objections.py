@@ -14,9 +14,12 @@ from app.cutover.moves.gates import (
     process_gate,
 )
 from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.standby_gate import MAKE_WRITABLE, READ_ONLY, read_standbys
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, open_cutover
 from app.cutover.stages import Stage
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.settings import Settings
 from app.state.cutover.stage import StageRow, read_stage_row
 
@@ -25,23 +28,31 @@ __all__ = ["Objection", "Thresholds", "objections"]
 _STAGES = list(Stage)
 
 
-async def objections(settings: Settings, to: Stage, thresholds: Thresholds | None = None) -> list[Objection]:
+async def objections(
+    settings: Settings, to: Stage, thresholds: Thresholds | None = None, *, step: str = "cutover status"
+) -> list[Objection]:
     """What stands against moving from the present stage to this one. Nothing is written.
 
     Args:
         to: the next stage or the one before.
+        step: the command that asks.
 
     Raises:
         MigrationError: the target cannot be read, or has no tables of a cutover.
     """
-    return [one for found in (await gates(settings, to, thresholds)).values() for one in found]
+    return [one for found in (await gates(settings, to, thresholds, step=step)).values() for one in found]
 
 
-async def gates(settings: Settings, to: Stage, thresholds: Thresholds | None = None) -> dict[str, list[Objection]]:
+async def gates(
+    settings: Settings, to: Stage, thresholds: Thresholds | None = None, *, step: str = "cutover status"
+) -> dict[str, list[Objection]]:
     """What each gate has against it, by the gate's name; nothing where it holds. As `objections` otherwise."""
     thresholds = thresholds or Thresholds()
-    async with open_cutover(settings.require_database_url(), "cutover") as connection:
+    async with open_cutover(settings.require_database_url(), step) as connection:
         row = await read_stage_row(connection)
+        if (await read_standbys(connection)).is_read_only:
+            following = NextStep(f"{MAKE_WRITABLE}; then: ", Command(step))
+            raise MigrationError(READ_ONLY, step=step, pending=UNCHANGED, next_step=following)
         if _STAGES.index(to) <= _STAGES.index(row.stage):
             return await _back(connection, row, to)
         return await _forward(connection, settings, row, to, thresholds)

@@ -11,6 +11,8 @@ from app.cutover.stages import Stage, Store
 from app.state.fetching import fetch_row
 from app.state.wal import TIMELINE
 
+READ_ONLY = "the target takes no writes: it is a standby, or its sessions are read-only; no process can report itself"
+MAKE_WRITABLE = "have it take writes (default_transaction_read_only), or name the primary in DATABASE_URL"
 _WOULD_LOSE = "a failover may lose the last writes that were answered as done, and the last move of the stage"
 _BRIEF = 2.0  # seconds that a commit may wait for a standby which is there
 _SET_IT = "set synchronous_standby_names at the primary (docs/scale-out.md), or accept that"
@@ -21,7 +23,8 @@ SELECT {TIMELINE}, current_setting('synchronous_standby_names') <> '',
     CASE WHEN count(s.pid) = count(s.sync_state)
         THEN count(*) FILTER (WHERE s.sync_state IN ('sync', 'quorum')) END,
     (SELECT CAST(extract(epoch FROM max(clock_timestamp() - state_change)) AS float8)
-        FROM pg_stat_activity WHERE wait_event = 'SyncRep')
+        FROM pg_stat_activity WHERE wait_event = 'SyncRep'),
+    pg_is_in_recovery() OR (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only')
 FROM (SELECT) one LEFT JOIN pg_stat_replication s ON true
 """  # noqa: S608 - an expression
 
@@ -36,6 +39,7 @@ class Standbys(NamedTuple):
         following: how many follow.
         synchronous: how many of them a commit may wait for; None: this role is not told.
         waiting: seconds for which a commit has waited for one; None: none does, of those that this role may see.
+        is_read_only: whether the server takes no writes, or new sessions of this role make none.
     """
 
     timeline: int | None
@@ -44,6 +48,7 @@ class Standbys(NamedTuple):
     following: int
     synchronous: int | None
     waiting: float | None = None
+    is_read_only: bool = False
 
     @property
     def label(self) -> str:
@@ -59,8 +64,13 @@ async def read_standbys(connection: AsyncConnection) -> Standbys:
     return Standbys(*await fetch_row(connection, _READ.encode()))
 
 
-def standby_trouble(found: Standbys) -> Objection | None:
-    """A synchronous standby that is away, as commits show that wait for it: the server may list it for a minute."""
+def server_trouble(found: Standbys) -> Objection | None:
+    """A server that takes no writes; or a synchronous standby that is away, as commits show that wait for it.
+
+    The server may list such a standby for a minute.
+    """
+    if found.is_read_only:
+        return Objection(READ_ONLY, MAKE_WRITABLE)
     if found.waiting is None or found.waiting < _BRIEF:
         return None
     what = f"a commit has waited for a synchronous standby for {found.waiting:,.0f} s: no write is answered as done"

@@ -97,8 +97,12 @@ class FallbackFile:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _append(self, line: bytes) -> None:
+        if self._file is not None and not _is_at(self._file, self._path):  # somebody has taken it away
+            os.close(self._file)
+            self._file = None
         if self._file is None:
             self._file = self._make()
+        self._length = min(self._length, os.fstat(self._file).st_size)
         try:
             os.lseek(self._file, self._length, os.SEEK_SET)
             rest = memoryview(line)

@@ -10,6 +10,8 @@ from app.cutover.replication.to_supabase.outbox_status import OutboxState, read_
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.stages import Stage
+from app.errors import AccessDeniedError, MigrationError, StoreError, UnavailableError
+from app.next_step import Command, NextStep
 from app.settings import Settings
 from app.state.cutover import outbox
 from app.state.cutover.stage import read_stage_row, refuse_moved_out
@@ -19,6 +21,10 @@ from app.stores.supabase.client import SupabaseRest
 _CONNECTIONS = 3
 _AT_ONCE = 200
 _PAUSE = 0.2
+_REMEDIES: dict[type[StoreError], str] = {
+    AccessDeniedError: "correct the role in DATABASE_URL, or its rights (docs/rights.md), then: ",
+    UnavailableError: "correct DATABASE_URL, or wait until the server is back and takes writes, then: ",
+}
 _WITHOUT_PROGRESS = 30.0  # seconds beside those that a request of unknown outcome may take
 
 
@@ -67,7 +73,7 @@ DrainProgress = Callable[[int, int], None]
 
 async def outbox_state(settings: Settings, step: str, most: int) -> OutboxState:
     """The outbox as it is, with so many of the entries in error at most; raises as `drain`."""
-    async with _target(settings) as database, database.statements() as connection:
+    async with _target(settings, step) as database, database.statements() as connection:
         return await read_state(connection, fixed=settings.flags.stage, step=step, most=most)
 
 
@@ -90,11 +96,10 @@ async def drain(
         on_progress: told how many of how many entries are left.
 
     Raises:
-        MigrationError: the target has no outbox.
+        MigrationError: PostgreSQL's failure, or the target has no outbox.
         SettingsError: a URL or key is missing or none.
-        StoreError: PostgreSQL's.
     """
-    async with _opened(settings, sends_recorded) as sender:
+    async with _opened(settings, step, sends_recorded) as sender:
         state, last, ids = await _begin(sender, settings, step, numbers, only_failed)
         entries = state.entries if ids is None else len(ids)
         is_sending = state.sends or (sends_recorded and state.stage is Stage.COMPLETE and not state.is_finished)
@@ -142,17 +147,17 @@ async def _send(
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sender]:
+async def _opened(settings: Settings, step: str, sends_recorded: bool) -> AsyncIterator[Sender]:
     _, url, key = settings.require_stores()
     async with (
-        _target(settings) as database,
+        _target(settings, step) as database,
         await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout) as rest,
     ):
         yield Sender(database, rest, settings, "botdata mirror", sends_recorded=sends_recorded)
 
 
 @asynccontextmanager
-async def _target(settings: Settings) -> AsyncIterator[Database]:
+async def _target(settings: Settings, step: str) -> AsyncIterator[Database]:
     database = Database(
         settings.require_database_url(),
         pool_size=_CONNECTIONS,
@@ -161,5 +166,12 @@ async def _target(settings: Settings) -> AsyncIterator[Database]:
     )
     try:
         yield database
+    except StoreError as error:
+        raise MigrationError(
+            f"the target (DATABASE_URL): {error}",
+            step=step,
+            pending="what is in the outbox: it stays there",
+            next_step=NextStep(_REMEDIES.get(type(error), ""), Command(step)),
+        ) from error
     finally:
         await database.close()

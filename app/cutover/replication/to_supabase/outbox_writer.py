@@ -58,6 +58,7 @@ class OutboxWriter(AuthorityWriter):
         self._queue = WriteQueue(self._send, at_once=_AT_ONCE, may_bring=lambda: True)
         self._relay: asyncio.Task[None] | None = None
         self._sender = Sender(database, rest, settings, process)
+        self._is_told = False  # why first sends fail, since the last that went well
 
     @property
     def pending(self) -> int:
@@ -115,9 +116,11 @@ class OutboxWriter(AuthorityWriter):
                     await self._sender.leave(table, keys)
                 self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
         except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are the relay's
-            logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
+            self._tell(table, str(error) or "no answer in time")
         except Exception as error:  # whatever it is, later ones are to be sent
-            logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)
+            self._tell(table, type(error).__name__)
+        else:
+            self._is_told = False
         for write in writes:
             write.keys = [key for key in write.keys if key in held]
             if write.keys:
@@ -134,3 +137,9 @@ class OutboxWriter(AuthorityWriter):
         self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
         self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")
         return sent.held
+
+    def _tell(self, table: str, why: str) -> None:
+        """Log why a first send failed, once until one goes well: there is one for each write."""
+        level = logging.DEBUG if self._is_told else logging.WARNING
+        logger.log(level, "mirrors of %s are left to the outbox: %s", table, why)
+        self._is_told = True
