@@ -227,3 +227,22 @@ async def test_one_that_nobody_waits_for_any_more_is_idle_when_it_is_made(
     assert await database.fetch(_CLIENTS) == []
     assert len(made) == 1
     await database.close()
+
+
+async def test_no_session_from_a_read_only_time_is_kept(database: Database, database_url: str) -> None:
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE clients SET name = name")
+
+    name = "(SELECT quote_ident(current_database()))"
+    alter = f"DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || {name} || ' %s default_transaction_read_only%s'; END $$"
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute((alter % ("SET", " = on")).encode())
+        try:
+            for _ in range(2):
+                with pytest.raises(UnavailableError, match="read-only"):
+                    await write()
+        finally:
+            other.execute("SET default_transaction_read_only = off")
+            other.execute((alter % ("RESET", "")).encode())
+    await write()

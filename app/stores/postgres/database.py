@@ -177,7 +177,7 @@ class Database:
                     if driver.autocommit is not autocommit:
                         await driver.set_autocommit(autocommit)
                     yield driver
-                except StaleServerError:
+                except (StaleServerError, psycopg.errors.ReadOnlySqlTransaction):  # what began read-only stays it
                     is_stale = True
                     raise
                 finally:
