@@ -19,6 +19,7 @@ from app.migration.stream.changes import OtherRelationError
 from app.migration.stream.moments import Moments, StreamLooks
 from app.migration.stream.source.messages import Message
 from app.migration.stream.source.publication import (
+    CHANGED,
     Publication,
     changed_tables,
     fingerprints,
@@ -157,7 +158,7 @@ class FollowedStream:
             await self._peeked(upto, before=error.before)
             if not error.columns:
                 raise BeginAnewError(f"the replica identity of {error.table} has changed") from None
-            raise self._changed([error.table]) from None
+            raise await self._changed([error.table]) from None
         except OtherServerError as error:
             raise BeginAnewError(str(error)) from None
         except StoreError as error:
@@ -222,7 +223,7 @@ class FollowedStream:
         prints = await fingerprints(self.log, self.tables)
         if changed := changed_tables(self.prints, prints):
             await self._catch_up()
-            raise self._changed(changed)
+            raise await self._changed(changed)
         if other_identities(self.prints, prints):
             raise BeginAnewError(f"a replica identity has changed at the {self.end}")
         if emptied := other_files(self.prints, prints):
@@ -235,7 +236,9 @@ class FollowedStream:
         if chosen != set(prints) or await self.publication.fingerprint() != self.published:
             raise BeginAnewError("other tables can be followed by the change stream than before")
 
-    def _changed(self, tables: Sequence[str]) -> MigrationError:
+    async def _changed(self, tables: Sequence[str]) -> MigrationError:
+        """The error; the next start compares all rows of these tables, even where the catalog is as it was by then."""
+        await streams.keep_tables(self.connection, self.slot.name, self.prints | dict.fromkeys(tables, CHANGED))
         return MigrationError(
             f"the {self.end}'s tables {', '.join(tables)} were changed; the stream stops at {lsn_text(self.position)}",
             step="sync",

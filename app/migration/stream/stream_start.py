@@ -1,7 +1,7 @@
 """The start of a sync by the change stream: both ends are opened, and what may be missing comes by xmin."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from app.migration.stream.followed import Applying, FollowedStream, FollowOption
 from app.migration.stream.moments import Moments, StreamLooks
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.gaps import close_gap, refuse_missing
-from app.migration.stream.source.publication import Publication, fingerprints
+from app.migration.stream.source.publication import Publication, fingerprints, oids_of
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
@@ -140,7 +140,8 @@ class StreamStart(Sync):
         mirrored = [] if reverse else chosen
         moments = Moments(connection, mirrored)
         looks = StreamLooks(connection, source.label, slot, mirrored, self._options)
-        applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
+        oids = await oids_of(source, chosen)
+        applier = await self._applier(connection, engine, slot, moments, settled, oids, done)
         await looks.begin()
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
@@ -179,7 +180,7 @@ class StreamStart(Sync):
         slot: StreamSlot,
         moments: Moments,
         settled: int,
-        tables: Sequence[CopyTable],
+        tables: Mapping[int, CopyTable],
         done: dict[str, TableSynced],
     ) -> Applying:
         """What brings changes to the other end."""
