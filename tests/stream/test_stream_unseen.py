@@ -108,6 +108,19 @@ async def test_two_tables_that_exchange_their_names_for_a_while(stream_ends: Str
         assert row_texts(ends.target, table) == row_texts(ends.source, table)
 
 
+async def test_what_comes_otherwise_by_a_stream_is_followed_by_the_rows_versions(stream_ends: StreamEnds) -> None:
+    ends = stream_ends
+    ends.make(
+        "CREATE DOMAIN flag AS boolean; CREATE DOMAIN flags AS flag; CREATE TABLE t (id flags PRIMARY KEY, v xml)",
+        target="CREATE TABLE t (id text PRIMARY KEY, v text)",
+    )
+    execute(ends.source, "INSERT INTO t VALUES (true)")
+    await ends.until_now(PLAIN)
+    execute(ends.source, "UPDATE t SET id = false")
+    assert (await ends.until_now(PLAIN)).complete
+    assert row_texts(ends.target, "t") == ["(false,)"]
+
+
 # Fires for this program, too.
 _UPPER = (
     "CREATE FUNCTION upper_v() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.v := upper(new.v); RETURN new; END $$; "

@@ -1,6 +1,6 @@
 """Changes that wait to be applied, by table: of each key what it comes to, in the order of the last change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.common.keys import Key
@@ -8,6 +8,13 @@ from app.common.schemas import Schemas
 from app.errors import StoreError
 from app.migration.stream.source.messages import Begin, Delete, Insert, Relation, Row, Unchanged, Update
 from app.migration.tables.copy_table import CopyTable
+
+# Types by their oids whose own output is not what a cast to text gives, as which all other rows come.
+_AS_CAST: Mapping[int, Callable[[str], str]] = {
+    16: lambda text: {"t": "true", "f": "false"}[text],  # boolean
+    869: lambda text: text if "/" in text else f"{text}/{128 if ':' in text else 32}",  # inet
+    1042: lambda text: text.rstrip(" "),  # character(n)
+}
 
 
 @dataclass(slots=True)
@@ -39,7 +46,8 @@ class PendingChanges:
         positions = {column.name: position for position, column in enumerate(relation.columns)}
         self.table = table
         self._positions = tuple(positions[name] for name in table.names)
-        self._key = self._positions[: table.key_size]
+        types = [relation.columns[position].type_oid for position in self._positions]
+        self._casts = [(place, _AS_CAST[oid]) for place, oid in enumerate(types) if oid in _AS_CAST]
         self._rows: dict[Key, Put | None] = {}  # None: it is to be deleted
 
     def __len__(self) -> int:
@@ -53,12 +61,11 @@ class PendingChanges:
             self._rows[key] = None
             return
         row, old = change.row, change.old if isinstance(change, Update) else None
-        values = [row[position] for position in self._positions]
+        values = self._values(row)
         if old is not None and Unchanged.TOAST in values:
-            sent = [old[position] for position in self._positions]
             values = [
                 was if now is Unchanged.TOAST and isinstance(was, str) else now
-                for was, now in zip(sent, values, strict=True)
+                for was, now in zip(self._values(old), values, strict=True)
             ]
         key = self._checked(values[: self.table.key_size])
         before = key if old is None else self._key_of(old)
@@ -77,8 +84,15 @@ class PendingChanges:
         rows, self._rows = self._rows, {}
         return [key for key, put in rows.items() if put is None], {key: put for key, put in rows.items() if put}
 
+    def _values(self, row: Row) -> Row:
+        values = [row[position] for position in self._positions]
+        for place, cast in self._casts:
+            if isinstance(value := values[place], str):
+                values[place] = cast(value)
+        return values
+
     def _key_of(self, row: Row) -> Key:
-        return self._checked([row[position] for position in self._key])
+        return self._checked(self._values(row)[: self.table.key_size])
 
     def _checked(self, key: Row) -> Key:
         if not all(isinstance(part, str) for part in key):
