@@ -51,6 +51,8 @@ JOIN pg_type s ON s.oid = c.castsource JOIN pg_type t ON t.oid = c.casttarget
 JOIN pg_namespace n ON n.oid IN (s.typnamespace, t.typnamespace) WHERE n.nspname = ANY (%(schemas)s)
 AND NOT EXISTS (
     SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype IN ('e', 'i'))
+UNION ALL SELECT 'what ' || pg_get_userbyid(defaclrole) || ' grants or revokes of all that it makes (ALTER DEFAULT '
+    || 'PRIVILEGES)' FROM pg_default_acl WHERE defaclnamespace = 0 AND %(grants)s GROUP BY defaclrole
 ORDER BY 1
 """
 _DEFINERS = """
@@ -226,7 +228,7 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"the function {name} is called, and comes along, though its schema {schema} is not part of the move"
         for schema, name, _ in scope.functions
     ]
-    given = {"schemas": list(scope.schemas)}
+    given = {"schemas": list(scope.schemas), "grants": scope.grants}
     notes += [
         f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}"
         for name, owner in await fetch_rows(connection, _DEFINERS, given)

@@ -2,8 +2,8 @@
 
 Parameters: `schemas`, the names of the chosen ones; `tables`, the oids of relations outside them that come along. What
 belongs to an extension is the extension's, and is left out, as are the clones that partitions have of their root's
-things. Columns that a version of PostgreSQL lacks are asked for through JSON. The search path has to be empty, so that
-every name is written with its schema.
+things, but for triggers that are enabled otherwise. Columns that a version of PostgreSQL lacks are asked for through
+JSON. The search path has to be empty, so that every name is written with its schema.
 """
 
 _NOT_OF_AN_EXTENSION = """NOT EXISTS (
@@ -160,7 +160,8 @@ FROM relation r JOIN pg_index i ON i.indrelid = r.oid JOIN pg_class x ON x.oid =
             _WITH_RELATIONS
             + """
 SELECT format('%%I on %%s', t.tgname, r.label), format('%%s %%s', t.tgenabled, pg_get_triggerdef(t.oid)), t.oid
-FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid WHERE NOT t.tgisinternal AND t.tgparentid = 0
+FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid LEFT JOIN pg_trigger u ON u.oid = t.tgparentid
+WHERE NOT t.tgisinternal AND t.tgenabled IS DISTINCT FROM u.tgenabled
 """
         ),
     ),

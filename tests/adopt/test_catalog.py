@@ -20,6 +20,7 @@ CREATE STATISTICS related (dependencies) ON id, v FROM things;
 CREATE RULE nothing AS ON DELETE TO things DO INSTEAD NOTHING;
 ALTER TABLE things ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON things FOR SELECT TO PUBLIC USING (id > 0);
+CREATE TRIGGER stamps BEFORE UPDATE ON ranged FOR EACH ROW EXECUTE FUNCTION touch();
 """
 # What is changed, and the item that tells it.
 _CHANGES = {
@@ -45,6 +46,7 @@ _CHANGES = {
     "DROP INDEX things_lower_id_idx": ("index", "public.things_lower_id_idx on public.things"),
     "ALTER TABLE things CLUSTER ON things_pkey": ("index", "public.things_pkey on public.things"),
     "ALTER TABLE things DISABLE TRIGGER touched": ("trigger", "touched on public.things"),
+    "ALTER TABLE ranged_old DISABLE TRIGGER stamps": ("trigger", "stamps on public.ranged_old"),
     "ALTER TABLE things DISABLE RULE nothing": ("rule", "nothing on public.things"),
     "ALTER POLICY mine ON things USING (id > 1)": ("policy", "mine on public.things"),
     "ALTER STATISTICS related SET STATISTICS 9": ("statistics", "public.related"),

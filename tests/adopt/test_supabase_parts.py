@@ -67,3 +67,14 @@ def test_what_is_used_is_there(
         connection.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": somebody})])
         assert connection.execute("SELECT auth.uid()::text").fetchone() == (somebody,)
     databases.drop_database(target)
+
+
+def test_default_privileges_that_lie_in_no_schema_are_named(
+    fresh_database: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """pg_dump has none of them where schemas are chosen: what is made later could be called by everybody."""
+    load(fresh_database, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; CREATE TABLE t (id int)")
+    for option in ((), ("--with-grants",)):
+        adopted = adopt(fresh_database, tmp_path / f"p{len(option)}", *option, target=postgres_server.admin_url)
+        assert adopted.code == 0
+        assert ("(ALTER DEFAULT PRIVILEGES) lies in no schema" in adopted.said) is bool(option)

@@ -60,6 +60,43 @@ def test_what_a_verify_and_a_comparison_prove_is_no_longer_open(inventories: Inv
     assert "the target has no such table" in inventories.items(supabase.url)["table public.orders"]["detail"]
 
 
+_DAYS = """
+CREATE TABLE days (id integer, day date) PARTITION BY RANGE (day);
+CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER stamps BEFORE UPDATE ON days FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE FUNCTION all_secrets() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE DOMAIN secret AS text;
+"""
+# What a partition has of its own, and what not everybody may do.
+_OWN = {
+    "row security public.days_1": "ALTER TABLE days_1 ENABLE ROW LEVEL SECURITY",
+    "constraint public.days_1.small": "ALTER TABLE days_1 ADD CONSTRAINT small CHECK (id < 9)",
+    "index public.days_1_id_idx": "CREATE INDEX ON days_1 (id)",
+    "trigger public.days_1.stamps": "ALTER TABLE days_1 DISABLE TRIGGER stamps",
+    "columns public.days": "ALTER TABLE days_1 ALTER id SET DEFAULT 5",
+    "rights public": "REVOKE EXECUTE ON FUNCTION all_secrets FROM PUBLIC",
+}
+
+
+def test_what_partitions_have_of_their_own_and_what_not_all_may_do(
+    inventories: Inventories, source_database: str
+) -> None:
+    for url in (source_database, inventories.target):
+        execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        execute(url, _DAYS)
+    for statement in _OWN.values():
+        execute(source_database, statement)
+    fates = inventories.fates(source_database)
+    assert {name: fates[name] for name in _OWN} == dict.fromkeys(_OWN, "by hand")
+    for statement in _OWN.values():
+        execute(inventories.target, statement)
+    fates = inventories.fates(source_database)
+    assert {name: fates[name] for name in _OWN} == dict.fromkeys(_OWN, "recreated and proved")
+    execute(source_database, "REVOKE USAGE ON DOMAIN secret FROM PUBLIC")
+    assert inventories.fates(source_database)["rights public"] == "by hand"
+
+
 def test_a_tick_holds_until_its_item_changes(inventories: Inventories, supabase: Project) -> None:
     item = "function public.price(integer)"
     missing = inventories("--done", item, "--note", "x", code=1)

@@ -71,6 +71,22 @@ async def test_a_virtual_column_of_the_source(make_source: MakeSource, fresh_dat
     assert query(fresh_database, ROWS) == query(source.database_url, ROWS) == [(1, 3, None), (2, 6, None)]
 
 
+@pytest.mark.parametrize("make_source", ["connection"], indirect=True)
+async def test_partitions_that_are_exchanged(make_source: MakeSource, fresh_database: str) -> None:
+    """The rows of both were made by one transaction, as those of a restore with --single-transaction are."""
+    source = make_source(
+        "CREATE TABLE held (id integer PRIMARY KEY, v text, mood text) PARTITION BY RANGE (id);"
+        "CREATE TABLE one PARTITION OF held FOR VALUES FROM (0) TO (9); CREATE TABLE other (LIKE held);"
+        "INSERT INTO held VALUES (1, 'a'); INSERT INTO other VALUES (1, 'b')"
+    )
+    execute(fresh_database, "CREATE TABLE held (id integer PRIMARY KEY, v text, mood text)")
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+    attach = "ALTER TABLE held ATTACH PARTITION other FOR VALUES FROM (0) TO (9)"
+    execute(source.database_url, f"ALTER TABLE held DETACH PARTITION one; {attach}")
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+    assert query(fresh_database, ROWS) == query(source.database_url, ROWS) == [(1, "b", None)]
+
+
 async def test_a_column_that_the_models_get_later(make_source: MakeSource, fresh_database: str) -> None:
     source = make_source(FILLED)
     execute(fresh_database, SCHEMA)

@@ -259,3 +259,34 @@ def test_a_way_back_is_looked_at_and_dropped_without_its_source(
         assert refused.code == 1
         assert "is at a source, and none was named" in refused.err
         assert command("stream", "drop", **settings).code == 0
+
+
+_FORMS = "CREATE TABLE t (id {} PRIMARY KEY, b {}, i {}, c {}, v text)"
+_FORM_KEYS = {"char(6)": ("ab", "cd"), "inet": ("10.0.0.1", "::1"), "boolean": ("true", "false")}
+_TEXTS = "SELECT id::text, b::text, i::text, c::text FROM t ORDER BY 1"
+
+
+@pytest.mark.parametrize("kind", _FORM_KEYS)
+async def test_a_type_that_is_another_at_the_target(both: Back, kind: str) -> None:
+    """A cast to text and the type's own output give other texts of these."""
+    both.make(_FORMS.format(kind, "boolean", "inet", "char(5)"), target=_FORMS.format(*["text"] * 4))
+    changed, gone = _FORM_KEYS[kind]
+    execute(both.source, "INSERT INTO t VALUES (%s, true, '10.0.0.2', 'x'), (%s, NULL, NULL, NULL)", [changed, gone])
+    chosen = one(*(Column(name, Text, primary_key=name == "id") for name in ("id", "b", "i", "c", "v")))
+    await both.until_now(chosen)
+    execute(both.source, "UPDATE t SET b = false, i = '::2', c = 'new' WHERE id = %s", [changed])
+    execute(both.source, "DELETE FROM t WHERE id = %s", [gone])
+    assert (await both.until_now(chosen)).complete
+    assert query(both.target, _TEXTS) == query(both.source, _TEXTS)
+    assert len(query(both.target, _TEXTS)) == 1
+
+
+async def test_a_key_that_is_another_type_at_the_target_goes_back(both: Back) -> None:
+    at_source, at_target = (SCHEMA.replace("integer", kind) for kind in ("varchar(6)", "char(6)"))
+    both.make(at_source, "INSERT INTO t VALUES ('a', '1'), ('b', '2')", at_target)
+    chosen = one(Column("id", Text, primary_key=True), Column("v", Text))
+    await both.until_now(chosen)
+    assert (await both.back(chosen)).complete
+    execute(both.target, "UPDATE t SET v = 'new' WHERE id = 'a'; DELETE FROM t WHERE id = 'b'")
+    assert (await both.back(chosen)).complete
+    assert row_texts(both.source, "t") == ["(a,new)"]

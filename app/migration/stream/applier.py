@@ -66,6 +66,7 @@ class Applier:
         moments: tell what mirrors wrote.
         name: the stream's.
         permit: under what conditions rows may be written.
+        tables, schemas: see `WaitingChanges`.
         done: what is added to, by table.
     """
 
@@ -76,7 +77,7 @@ class Applier:
         moments: Moments,
         name: str,
         permit: Permit,
-        tables: Sequence[CopyTable],
+        tables: Mapping[int, CopyTable],
         schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
@@ -180,11 +181,11 @@ class Applier:
     async def _change(self, message: Message, size: int, begin: Begin, batch: Batch) -> None:
         if isinstance(message, Truncate):
             for oid in message.relations:
-                if (pending := self._changes.of(oid)) is not None:
+                if (pending := self._changes.of(oid, begin)) is not None:
                     await self._flush(batch)
                     await self._empty(pending.table, batch)
         elif isinstance(message, Insert | Update | Delete):
-            pending = self._changes.of(message.relation)
+            pending = self._changes.of(message.relation, begin)
             if pending is None:
                 return
             pending.add(message)

@@ -1,13 +1,20 @@
 """Changes that wait to be applied, by table: of each key what it comes to, in the order of the last change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.common.keys import Key
 from app.common.schemas import Schemas
 from app.errors import StoreError
 from app.migration.stream.source.messages import Begin, Delete, Insert, Relation, Row, Unchanged, Update
-from app.migration.tables.copy_table import CopyTable, label
+from app.migration.tables.copy_table import CopyTable
+
+# Types by their oids whose own output is not what a cast to text gives, as which all other rows come.
+_AS_CAST: Mapping[int, Callable[[str], str]] = {
+    16: lambda text: {"t": "true", "f": "false"}[text],  # boolean
+    869: lambda text: text if "/" in text else f"{text}/{128 if ':' in text else 32}",  # inet
+    1042: lambda text: text.rstrip(" "),  # character(n)
+}
 
 
 @dataclass(slots=True)
@@ -32,19 +39,15 @@ class PendingChanges:
     """The changes of one table.
 
     Args:
-        relation: as the source sends its rows.
-
-    Raises:
-        StoreError: the source's table lacks a column.
+        relation: as the source sends its rows, with all of the table's columns.
     """
 
     def __init__(self, table: CopyTable, relation: Relation) -> None:
         positions = {column.name: position for position, column in enumerate(relation.columns)}
-        if missing := [name for name in table.names if name not in positions]:
-            raise StoreError(f"the changes of {table.name} come without {', '.join(missing)}")
         self.table = table
         self._positions = tuple(positions[name] for name in table.names)
-        self._key = self._positions[: table.key_size]
+        types = [relation.columns[position].type_oid for position in self._positions]
+        self._casts = [(place, _AS_CAST[oid]) for place, oid in enumerate(types) if oid in _AS_CAST]
         self._rows: dict[Key, Put | None] = {}  # None: it is to be deleted
 
     def __len__(self) -> int:
@@ -58,12 +61,11 @@ class PendingChanges:
             self._rows[key] = None
             return
         row, old = change.row, change.old if isinstance(change, Update) else None
-        values = [row[position] for position in self._positions]
+        values = self._values(row)
         if old is not None and Unchanged.TOAST in values:
-            sent = [old[position] for position in self._positions]
             values = [
                 was if now is Unchanged.TOAST and isinstance(was, str) else now
-                for was, now in zip(sent, values, strict=True)
+                for was, now in zip(self._values(old), values, strict=True)
             ]
         key = self._checked(values[: self.table.key_size])
         before = key if old is None else self._key_of(old)
@@ -82,8 +84,15 @@ class PendingChanges:
         rows, self._rows = self._rows, {}
         return [key for key, put in rows.items() if put is None], {key: put for key, put in rows.items() if put}
 
+    def _values(self, row: Row) -> Row:
+        values = [row[position] for position in self._positions]
+        for place, cast in self._casts:
+            if isinstance(value := values[place], str):
+                values[place] = cast(value)
+        return values
+
     def _key_of(self, row: Row) -> Key:
-        return self._checked([row[position] for position in self._key])
+        return self._checked(self._values(row)[: self.table.key_size])
 
     def _checked(self, key: Row) -> Key:
         if not all(isinstance(part, str) for part in key):
@@ -92,11 +101,11 @@ class PendingChanges:
 
 
 class OtherRelationError(Exception):
-    """A table's columns, or its replica identity, are not those of before.
+    """A table's name, its columns or its replica identity are not those of before.
 
     Attributes:
         before: the first transaction that shows it: where its commit record begins.
-        columns: it is the columns.
+        columns: it is the name or the columns.
     """
 
     def __init__(self, table: str, before: int, *, columns: bool) -> None:
@@ -110,13 +119,15 @@ class WaitingChanges:
     """The changes of some tables.
 
     Args:
-        tables: those to be followed, parents before children; what else comes is passed over.
-        schemas: of the end whose changes come, by their names.
+        tables: those to be followed, by their oids at the end whose changes come, parents before children; what else
+            comes is passed over.
+        schemas: of that end, by their names.
     """
 
-    def __init__(self, tables: Sequence[CopyTable], schemas: Schemas) -> None:
-        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
-        self._order = [table.name for table in tables]
+    def __init__(self, tables: Mapping[int, CopyTable], schemas: Schemas) -> None:
+        self._tables = tables
+        self._schemas = schemas
+        self._order = [table.name for table in tables.values()]
         self._relations: dict[int, Relation] = {}
         self._pending: dict[int, PendingChanges] = {}
 
@@ -137,22 +148,23 @@ class WaitingChanges:
             OtherRelationError: the transaction sends them otherwise than those before.
         """
         known = self._relations.get(relation.oid)
-        if begin is not None and known is not None and known != relation:
-            table = self._tables.get((relation.schema, relation.name))
-            name = table.name if table else label(relation.schema, relation.name)
-            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
+        table = self._tables.get(relation.oid)
+        if begin is not None and known is not None and known != relation and table is not None:
+            raise OtherRelationError(table.name, begin.commit_lsn, columns=known.shape != relation.shape)
         self._relations[relation.oid] = relation
 
-    def of(self, oid: int) -> PendingChanges | None:
+    def of(self, oid: int, begin: Begin) -> PendingChanges | None:
         """Those of a table; None: it is not followed.
 
         Raises:
-            StoreError: see `PendingChanges`.
+            OtherRelationError: the transaction has the table under another name, or without one of its columns.
         """
-        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
-            table = self._tables.get((relation.schema, relation.name))
-            if table is None:
-                return None
+        table = self._tables.get(oid)
+        if table is not None and oid not in self._pending:
+            relation = self._relations[oid]
+            is_named = (relation.schema, relation.name) == (self._schemas.named(table.schema), table.relation_name)
+            if not is_named or not {*table.names} <= {column.name for column in relation.columns}:
+                raise OtherRelationError(table.name, begin.commit_lsn, columns=True)
             self._pending[oid] = PendingChanges(table, relation)
         return self._pending.get(oid)
 

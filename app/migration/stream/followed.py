@@ -22,7 +22,13 @@ from app.migration.stream.options import FollowOptions
 from app.migration.stream.source.messages import Message
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import OtherServerError, SlotLook, StreamSlot, lsn_text
-from app.migration.stream.source.table_fingerprints import changed_tables, fingerprints, other_files, other_identities
+from app.migration.stream.source.table_fingerprints import (
+    CHANGED,
+    changed_tables,
+    fingerprints,
+    other_files,
+    other_identities,
+)
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep
@@ -154,7 +160,7 @@ class FollowedStream:
             await self._peeked(upto, before=error.before)
             if not error.columns:
                 raise BeginAnewError(f"the replica identity of {error.table} has changed") from None
-            raise self._changed([error.table]) from None
+            raise await self._changed([error.table]) from None
         except OtherServerError as error:
             raise BeginAnewError(str(error)) from None
         except StoreError as error:
@@ -219,7 +225,7 @@ class FollowedStream:
         prints = await fingerprints(self.log, self.tables)
         if changed := changed_tables(self.prints, prints):
             await self._catch_up()
-            raise self._changed(changed)
+            raise await self._changed(changed)
         if other_identities(self.prints, prints):
             raise BeginAnewError(f"a replica identity has changed at the {self.end}")
         if emptied := other_files(self.prints, prints):
@@ -232,7 +238,9 @@ class FollowedStream:
         if chosen != set(prints) or await self.publication.fingerprint() != self.published:
             raise BeginAnewError("other tables can be followed by the change stream than before")
 
-    def _changed(self, tables: Sequence[str]) -> MigrationError:
+    async def _changed(self, tables: Sequence[str]) -> MigrationError:
+        """The error; the next start compares all rows of these tables, even where the catalog is as it was by then."""
+        await streams.keep_tables(self.connection, self.slot.name, self.prints | dict.fromkeys(tables, CHANGED))
         return MigrationError(
             f"the {self.end}'s tables {', '.join(tables)} were changed; the stream stops at {lsn_text(self.position)}",
             step="sync",

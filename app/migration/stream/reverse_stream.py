@@ -101,18 +101,18 @@ class BackApplier:
         connection: AsyncConnection,
         engine: ReverseByKey,
         name: str,
-        tables: Sequence[CopyTable],
+        tables: Mapping[int, CopyTable],
         schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
         self._changes = WaitingChanges(tables, schemas)
-        self._tables = tables
+        self._tables = list(tables.values())
         self._connection = connection
         self._engine = engine
         self._name = name
         self._done = done
         self._emptied: set[str] = set()
-        self.left: dict[str, Refused] = {one.name: engine.left.get(one.name, {}) for one in tables}
+        self.left: dict[str, Refused] = {one.name: engine.left.get(one.name, {}) for one in self._tables}
 
     async def apply(
         self, parts: AsyncIterator[list[tuple[Message, int]]], *, after: int, before: int | None = None
@@ -133,7 +133,7 @@ class BackApplier:
             elif isinstance(message, Relation):
                 self._changes.take_relation(message, begin)
             elif begin is not None:
-                self._note(message)
+                self._note(message, begin)
                 if len(self._changes) >= _PART_ROWS:
                     rows += await self._bring()
         if last is None:
@@ -152,12 +152,12 @@ class BackApplier:
             applied.lags.append((datetime.now(UTC) - first.committed_at).total_seconds())
         return applied
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: Message, begin: Begin) -> None:
         if isinstance(message, Truncate):
-            of = [one for oid in message.relations if (one := self._changes.of(oid)) is not None]
+            of = [one for oid in message.relations if (one := self._changes.of(oid, begin)) is not None]
             self._emptied.update(one.table.name for one in of)
         elif isinstance(message, Insert | Update | Delete):
-            pending = self._changes.of(message.relation)
+            pending = self._changes.of(message.relation, begin)
             if pending is not None:
                 pending.add(message)
 
@@ -209,7 +209,7 @@ class ReverseStreamSync(StreamSync):
         slot: StreamSlot,
         moments: Moments,
         settled: int,
-        tables: Sequence[CopyTable],
+        tables: Mapping[int, CopyTable],
         done: dict[str, TableSynced],
     ) -> Applying:
         assert isinstance(engine, ReverseByKey)

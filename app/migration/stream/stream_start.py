@@ -1,7 +1,7 @@
 """The start of a sync by the change stream: both ends are opened, and what may be missing comes by xmin."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from app.migration.stream.moments import Moments
 from app.migration.stream.options import FollowOptions
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.gaps import close_gap
-from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.publication import Publication, oids_of
 from app.migration.stream.source.requirements import refuse_missing
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.stream.source.table_fingerprints import fingerprints
@@ -144,7 +144,8 @@ class StreamStart(Sync):
         mirrored = [] if reverse else chosen
         moments = Moments(connection, mirrored)
         looks = StreamLooks(connection, source.label, slot, mirrored, self._options)
-        applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
+        oids = await oids_of(source, chosen)
+        applier = await self._applier(connection, engine, slot, moments, settled, oids, done)
         await looks.begin()
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
@@ -183,7 +184,7 @@ class StreamStart(Sync):
         slot: StreamSlot,
         moments: Moments,
         settled: int,
-        tables: Sequence[CopyTable],
+        tables: Mapping[int, CopyTable],
         done: dict[str, TableSynced],
     ) -> Applying:
         """What brings changes to the other end."""

@@ -102,7 +102,8 @@ FROM pg_collation c JOIN pg_namespace n ON n.oid = collnamespace
         "CREATE COLLATION {name} in the target; " + _DUMP,
         catalog="pg_collation",
     ),
-    # What is said of objects and who may use them: one item a schema.
+    # What is said of objects and who may use them: one item a schema. All may use a function or a type of which nothing
+    # is said.
     Question(
         "comments",
         """
@@ -125,7 +126,8 @@ GROUP BY n.oid, i.schema
 SELECT n.oid, nspname AS schema, min(pg_get_userbyid(nspowner)) AS owner, format('%I', nspname) AS name,
     string_agg(concat_ws(' ', what, grantee, privilege_type, is_grantable), ', ' ORDER BY what, grantee, privilege_type)
         AS definition,
-    'to ' || string_agg(DISTINCT grantee, ', ') AS detail
+    concat_ws(', ', 'to ' || string_agg(DISTINCT grantee, ', ') FILTER (WHERE privilege_type <> 'none'),
+        max('taken from PUBLIC') FILTER (WHERE privilege_type = 'none')) AS detail
 FROM (
     SELECT r.namespace, r.what, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END AS grantee,
         a.privilege_type, a.is_grantable
@@ -146,10 +148,16 @@ FROM (
         UNION ALL
         SELECT oid, 'schema', nspacl, nspowner FROM pg_namespace
     ) r CROSS JOIN LATERAL aclexplode(r.acl) a WHERE a.grantee <> r.owner
+    UNION ALL SELECT o.namespace, o.what, 'PUBLIC', 'none', false FROM (
+        SELECT 'pg_proc'::regclass AS class, oid, pronamespace AS namespace, 'function ' || oid::regprocedure AS what,
+            proacl AS acl FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, 'type ' || typname, typacl FROM pg_type
+    ) o WHERE o.acl IS NOT NULL AND NOT EXISTS (SELECT FROM aclexplode(o.acl) WHERE grantee = 0)
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
 ) g JOIN pg_namespace n ON n.oid = g.namespace
 GROUP BY n.oid, nspname
 """,
-        "GRANT in the target what its roles need; " + _DUMP,
+        "GRANT in the target what its roles need, and REVOKE what not all may do; " + _DUMP,
         catalog="pg_namespace",
     ),
     Question(

@@ -20,7 +20,8 @@ SELECT c.oid, n.nspname AS schema,
     {detail} AS detail
 FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace
-WHERE NOT tgisinternal AND tgparentid = 0 AND {which}
+WHERE NOT tgisinternal AND {which}
+AND tgenabled IS DISTINCT FROM (SELECT up.tgenabled FROM pg_trigger up WHERE up.oid = t.tgparentid)
 """
 
 
@@ -34,8 +35,11 @@ TABLE_PARTS = (
         """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
     concat_ws(' ', relpersistence, reloptions::text, pg_get_partkeydef(c.oid), (
-        SELECT string_agg(format('%s %s', p.oid::regclass, pg_get_expr(p.relpartbound, p.oid)), ', '
-            ORDER BY p.oid::regclass::text)
+        SELECT string_agg(concat_ws(' ', p.oid::regclass, pg_get_expr(p.relpartbound, p.oid), p.relpersistence,
+            p.reloptions::text, (
+            SELECT string_agg(concat_ws(' ', attname, attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attname)
+            FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
+            WHERE attrelid = p.oid AND attnum > 0 AND NOT attisdropped)), ', ' ORDER BY p.oid::regclass::text)
         FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE p.relispartition
     ), (
         SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits i WHERE inhrelid = c.oid
@@ -61,7 +65,7 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner,
     CASE contype WHEN 'p' THEN 'a primary key' WHEN 'u' THEN 'a unique key' WHEN 'c' THEN 'a check'
         WHEN 'x' THEN 'an exclusion' WHEN 'f' THEN 'a foreign key to ' || confrelid::regclass ELSE '' END AS detail
 FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = relnamespace
-WHERE contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0 AND NOT relispartition
+WHERE contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0 AND (conislocal OR NOT relispartition)
 """,
         "ALTER TABLE ... ADD CONSTRAINT in the target; pg_dump --schema-only has the statement",
     ),
@@ -74,7 +78,7 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(c.relowner) AS owner,
     'of ' || c.oid::regclass AS detail
 FROM pg_index i JOIN pg_class x ON x.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT x.relispartition AND NOT c.relispartition
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT x.relispartition
 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 """,
         "carry out in the target what this gives in the source: SELECT pg_get_indexdef('{name}'::regclass)",
@@ -120,7 +124,7 @@ FROM pg_policy p JOIN pg_class c ON c.oid = polrelid JOIN pg_namespace n ON n.oi
         """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
     relforcerowsecurity::text AS definition, CASE WHEN relforcerowsecurity THEN 'for the owner too' END AS detail
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND NOT relispartition
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity
 """,
         "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, where the application signs in as roles that policies are for",
     ),

@@ -27,7 +27,8 @@ TYPES = """
                 AND d.refobjid IN (t.oid, t.typarray) AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass)
                 AND d.deptype = 'n' WHERE t.oid = c.reltype)) WHERE attnum > 0 AND NOT attisdropped)
 """
-# What a virtual column is made of is in the catalog alone. A server that was restored to an earlier moment has another
+# A partition that was attached after it was made may hold rows of a transaction by which another one's were known. What
+# a virtual column is made of is in the catalog alone. A server that was restored to an earlier moment has another
 # timeline; just after that the second of the two numbers tells.
 _SHAPES = """
 WITH all_types AS (SELECT concat_ws('|', {types}) AS said)
@@ -36,7 +37,10 @@ SELECT number, md5(concat_ws('|', relation, {server},
     (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text,
             CASE WHEN attgenerated = 'v' THEN pg_get_expr(adbin, adrelid) END), ',' ORDER BY attnum)
         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped), all_types.said))
+        WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped), all_types.said,
+    (SELECT string_agg(concat_ws(' ', relid, i.xmin), ',' ORDER BY relid)
+        FROM pg_partition_tree(relation) JOIN pg_inherits i ON inhrelid = relid
+        JOIN pg_attribute a ON attrelid = relid AND attname = 'tableoid' AND a.xmin <> i.xmin)))
 FROM all_types, (SELECT n, to_regclass(name)::oid FROM unnest({tables}::text[]) WITH ORDINALITY u (name, n))
     t (number, relation) ORDER BY 1
 """

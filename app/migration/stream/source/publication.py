@@ -17,11 +17,15 @@ from app.stores.postgres.session import source_errors
 
 # Of each table: why it cannot be published, as the first of these that is so; NULL: it can. An index whose check is
 # deferred, or that is partial, is no replica identity to PostgreSQL. Its leaves' identities are what counts for a
-# partitioned table.
+# partitioned table. By a stream xml comes without its declaration.
 _LOOK = """
-WITH wanted AS (SELECT n, to_regclass(name) AS oid, key, columns, is_only FROM ROWS FROM (
+WITH RECURSIVE wanted AS (SELECT n, to_regclass(name) AS oid, key, columns, is_only FROM ROWS FROM (
         json_to_recordset({wanted}::json) AS (name text, key text[], columns text[], is_only boolean)
     ) WITH ORDINALITY AS w (name, key, columns, is_only, n)),
+base AS (
+    SELECT oid AS type, oid, typbasetype FROM pg_type
+    UNION ALL SELECT b.type, t.oid, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.typbasetype
+),
 leaf AS (
     SELECT n, w.oid, key FROM wanted w JOIN pg_class c ON c.oid = w.oid WHERE c.relkind <> 'p'
     UNION ALL SELECT n, relid, key FROM wanted w JOIN pg_class c ON c.oid = w.oid, pg_partition_tree(w.oid)
@@ -38,6 +42,10 @@ SELECT CASE
     WHEN EXISTS (SELECT FROM unnest(columns) name WHERE NOT EXISTS (SELECT FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attname = name AND attnum > 0 AND NOT attisdropped AND attgenerated = ''))
         THEN 'the source lacks a column of it, or makes one by itself'
+    WHEN EXISTS (SELECT FROM pg_attribute a JOIN base b ON b.type = a.atttypid WHERE a.attrelid = c.oid
+        AND a.attname = ANY (columns) AND (b.oid = 'xml'::regtype
+            OR (b.oid <> b.type AND b.oid IN ('boolean'::regtype, 'bpchar'::regtype, 'inet'::regtype))))
+        THEN 'its xml, or its domain over boolean, character or inet, comes otherwise by a stream'
     WHEN EXISTS (SELECT FROM leaf l JOIN pg_class p ON p.oid = l.oid WHERE l.n = w.n AND p.relreplident <> 'f'
         AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND indimmediate AND indisvalid
             AND indpred IS NULL AND CASE p.relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident
@@ -194,3 +202,12 @@ def _sorted_out(tables: Sequence[CopyTable], rows: Sequence[tuple[Any, ...]]) ->
 def members_of(tables: Sequence[CopyTable]) -> sql.Composed:
     """The tables as they stand in CREATE PUBLICATION: a plain one without those that inherit from it."""
     return sql.SQL(", ").join(table.rows for table in tables)
+
+
+async def oids_of(source: PostgresSource, tables: Sequence[CopyTable]) -> dict[int, CopyTable]:
+    """The tables by their oids, in their order."""
+    quoted = sql.Literal([table.identifier.as_string(None) for table in tables])
+    rows = await source.fetch(
+        sql.SQL("SELECT n, to_regclass(name)::oid FROM unnest({}::text[]) WITH ORDINALITY u (name, n)").format(quoted)
+    )
+    return {oid: tables[number - 1] for number, oid in sorted(rows)}

@@ -10,28 +10,32 @@ from app.migration.sources.postgres.silent_changes import TYPES
 from app.migration.tables.copy_table import CopyTable
 
 # A change of a table itself sends no message, and may change every row. Four parts tell of it. What the columns and the
-# types are; the versions of the catalog's rows of the columns; the files, of a partitioned table after a p; the replica
-# identities. ALTER COLUMN with USING that keeps the type changes the second and the third at once, SET DEFAULT the
-# second, TRUNCATE the third.
+# types are, and since when each partition is one: what is written to it while it is none is not sent. The versions of
+# the catalog's rows of the columns; the files, of a partitioned table after a p; the replica identities. ALTER COLUMN
+# with USING that keeps the type changes the second and the third at once, SET DEFAULT the second, TRUNCATE the third.
 _FINGERPRINTS = """
 WITH types AS (SELECT md5(concat_ws('|', {types})) AS t),
 wanted AS (SELECT name, to_regclass(quoted) AS oid
     FROM json_to_recordset({wanted}::json) AS w (name text, quoted text)),
 tree AS (SELECT name, oid FROM wanted UNION SELECT name, relid FROM wanted w, pg_partition_tree(w.oid))
-SELECT name, concat_ws(' ', md5((SELECT t FROM types) || coalesce(string_agg(a.columns, ';' ORDER BY tree.oid), '')),
+SELECT name, concat_ws(' ', md5((SELECT t FROM types) || coalesce(string_agg(a.columns, ';' ORDER BY tree.oid), '')
+        || coalesce(string_agg(a.attached, ';' ORDER BY tree.oid), '')),
     md5(coalesce(string_agg(a.versions, ';' ORDER BY tree.oid), '')),
     CASE WHEN bool_or((SELECT relkind = 'p' FROM pg_class c WHERE c.oid = tree.oid)) THEN 'p' ELSE '' END
     || md5(coalesce(string_agg(pg_relation_filenode(tree.oid)::text, ';' ORDER BY tree.oid), '')),
     md5(coalesce(string_agg((SELECT concat_ws(' ', relreplident, (
-        SELECT string_agg(concat_ws(' ', indkey, indisprimary), ',' ORDER BY indexrelid) FROM pg_index
+        SELECT string_agg(concat_ws(' ', indexrelid, indkey, indisprimary), ',' ORDER BY indexrelid) FROM pg_index
         WHERE indrelid = c.oid AND (indisprimary OR indisreplident)))
         FROM pg_class c WHERE c.oid = tree.oid), ';' ORDER BY tree.oid), '')))
 FROM tree CROSS JOIN LATERAL (
     SELECT string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, atttypmod, attgenerated), ','
-        ORDER BY attnum) AS columns, string_agg(xmin::text, ',' ORDER BY attnum) AS versions
+        ORDER BY attnum) AS columns, string_agg(xmin::text, ',' ORDER BY attnum) AS versions,
+        (SELECT string_agg(xmin::text, ',' ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = tree.oid) AS attached
     FROM pg_attribute WHERE attrelid = tree.oid AND attnum > 0 AND NOT attisdropped) a
 GROUP BY name
 """
+
+CHANGED = "- - - -"  # a fingerprint that differs from any
 
 
 async def fingerprints(source: PostgresSource, tables: Sequence[CopyTable]) -> dict[str, str]:
