@@ -5,8 +5,10 @@ from functools import partial
 from typing import Any
 
 from app.common.background import end_all, end_at_once
+from app.common.deadlines import ends
 from app.cutover.membership import Membership
 from app.cutover.replication.authority_writer import AuthorityWriter
+from app.cutover.replication.write_queue import ENDING
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError
@@ -71,4 +73,5 @@ class StagedBackend:
         work = partial(end_at_once, self._comparisons.close, *writers)
         stores = [store.close for store in self._stores.values()]
         pools = [pool.close for pool in self._pools]
-        await end_all(*self._starting, work, self.membership.close, *stores, *pools)
+        ended = partial(ends, ENDING)  # what was given up has its connection until then
+        await end_all(*self._starting, work, self.membership.close, ended, *stores, *pools)

@@ -18,6 +18,7 @@ from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.shadow.diff_record import DifferenceRecord
 from app.cutover.shadow.log import ComparisonLog, Line
 from app.cutover.shadow.log_saving import ComparisonSaving
+from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
 from app.migration.target.target_session import open_target
@@ -145,7 +146,10 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
     class Answering:
         async def read(self, method: str, arguments: Any) -> None: ...
 
-    class Hanging:
+        async def close(self) -> None:
+            ends.append("store")
+
+    class Hanging(Answering):
         async def read(self, method: str, arguments: Any) -> None:
             asked.set()
             try:
@@ -159,8 +163,9 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
     await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
     async with asyncio.timeout(60):
         await asked.wait()
-    await comparisons.close()
-    assert ends == ["comparison"]  # before the pools are closed
+    member: Any = Answering()
+    await StagedBackend(member, stores, {}, comparisons).close()
+    assert ends == ["store", "comparison", "store", "store"]  # the membership, then before the pools are closed
 
 
 class Faulty:

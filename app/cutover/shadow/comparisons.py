@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from app.common.background import end_all
 from app.common.breaker import Breaker
-from app.common.deadlines import ends, within
+from app.common.deadlines import within
 from app.common.metrics import Metrics
 from app.common.quiet import PATIENCE, Calls
 from app.cutover.shadow.confirmation import DoubtfulAnswer, confirm
@@ -146,7 +146,6 @@ class Comparisons:
             task.cancel()
         if self._running:  # their connections are closed after this
             await asyncio.wait(self._running, timeout=_ENDING)
-        await ends(_ENDING)
         for read in left:
             self._count(read, ComparisonOutcome("skipped", "closed"))
 
