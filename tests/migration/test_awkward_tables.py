@@ -174,11 +174,9 @@ def test_an_index_of_an_expression_is_no_key_of_its_columns(
     assert unique_keys(metadata.tables[kind]) == ([expected] if expected else [])
 
 
-_UNIQUE = Index("u", "a", text("lower(b)"), unique=True)
-
-
 async def test_rows_that_differ_in_an_expression_alone_are_no_duplicates(ends: Ends) -> None:
-    chosen = _one(Column("id", Integer, primary_key=True), Column("a", Text), Column("b", Text), _UNIQUE)
+    unique = Index("u", "a", text("lower(b)"), unique=True)
+    chosen = _one(Column("id", Integer, primary_key=True), Column("a", Text), Column("b", Text), unique)
     ends.make(
         "CREATE TABLE t (id integer PRIMARY KEY, a text, b text); CREATE UNIQUE INDEX u ON t (a, lower(b))",
         "INSERT INTO t VALUES (1, 'a', 'b'), (2, 'a', 'c')",
@@ -215,7 +213,8 @@ async def test_columns_of_types_for_names_are_reflected_as_they_are(ends: Ends) 
     engine.dispose()
     chosen = select_tables(metadata)
     report = await look(ends.served, ends.target, tables=chosen, examine=examine_against(chosen))
-    assert codes(report, "error", "warning", "notice") == []
+    unseen = "source-types-unseen"  # by an API without a root document
+    assert set(codes(report, "error", "warning", "notice")) <= ({unseen} if ends.served.service_key else set())
     assert (await copy_from(ends.served, ends.target, chosen)).complete
     assert (await verify_from(ends.served, ends.target, chosen)).clean
     assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
